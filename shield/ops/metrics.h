@@ -1,0 +1,191 @@
+/* metrics - what Shield counts, in tables; one slot of counters for each thread that counts.
+ *
+ * A row is one series. Counting is a relaxed add to the thread's own slot (no shared cache line on the
+ * request path); the scrape adds the slots up. Gauges are sums of ups and downs: any thread may move them. */
+#ifndef SHIELD_OPS_METRICS_H
+#define SHIELD_OPS_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/hist.h"
+#include "shield/ops/config.h"
+#include "shield/policy/judge.h"
+
+/* How a request ended: one name for the access log, requests_total{result} and
+ * request_duration_seconds{result}. */
+#define REQUEST_RESULTS(X)        \
+    X(HIT, "hit")                 \
+    X(MISS, "miss")               \
+    X(COLLAPSED, "collapsed")     \
+    X(STALE, "stale")             \
+    X(REVALIDATED, "revalidated") \
+    X(PASS, "pass")               \
+    X(ERROR, "error")             \
+    X(REFUSED, "refused")
+
+/* A waiter's fate: a closed list (DESIGN.md section 4). */
+#define WAITER_FATES(X)     \
+    X(SERVED, "served")     \
+    X(STALE, "stale")       \
+    X(RELEASED, "released") \
+    X(VARIED, "varied")     \
+    X(ERROR, "error")       \
+    X(TIMEOUT, "timeout")   \
+    X(REFUSED, "refused")   \
+    X(CUT, "cut")           \
+    X(GONE, "gone")
+
+/* Why the origin was asked. */
+#define ORIGIN_KINDS(X)         \
+    X(MISS, "miss")             \
+    X(REVALIDATE, "revalidate") \
+    X(REFRESH, "refresh")       \
+    X(PASS, "pass")             \
+    X(RESUME, "resume")         \
+    X(PROBE, "probe")           \
+    X(RETRY, "retry")
+
+/* Why a lookup found nothing to serve at once. */
+#define MISS_REASONS(X)               \
+    X(ABSENT, "absent")               \
+    X(VARY, "vary")                   \
+    X(EXPIRED, "expired")             \
+    X(NO_CACHE, "no_cache")           \
+    X(UNCACHEABLE, "uncacheable")     \
+    X(AUTHORIZATION, "authorization") \
+    X(WINDOW, "window")               \
+    X(REQUEST, "request")
+
+/* Bounds of the config that can be reached, by the same name. */
+#define LIMITS(X)                                    \
+    X(MAX_CONNECTIONS, "client.max_connections")     \
+    X(MAX_HEAD, "client.max_head")                   \
+    X(MAX_FIELDS, "client.max_fields")               \
+    X(MAX_URL, "client.max_url")                     \
+    X(MAX_PIPELINED, "client.max_pipelined")         \
+    X(IDLE_TIMEOUT, "client.idle_timeout")           \
+    X(HEAD_TIMEOUT, "client.head_timeout")           \
+    X(BODY_TIMEOUT, "client.body_timeout")           \
+    X(WRITE_TIMEOUT, "client.write_timeout")         \
+    X(MIN_RATE, "client.min_rate")                   \
+    X(MAX_1XX, "http.max_1xx")                       \
+    X(MAX_CHUNK_EXT, "http.max_chunk_ext")           \
+    X(MAX_TRAILERS, "http.max_trailers")             \
+    X(MAX_WAITERS, "flight.max_waiters")             \
+    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total") \
+    X(MAX_FLIGHTS, "flight.max_flights")             \
+    X(WINDOW, "flight.window")                       \
+    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")     \
+    X(WAITER_TIMEOUT, "flight.waiter_timeout")       \
+    X(MAX_VARIANTS, "cache.max_variants")            \
+    X(MAX_UNCACHEABLE, "cache.max_uncacheable")      \
+    X(OBJECT_MAX, "store.object_max")                \
+    X(MAX_CONCURRENT, "origins.max_concurrent")      \
+    X(MAX_QUEUED, "origins.max_queued")              \
+    X(QUEUE_TIMEOUT, "origins.queue_timeout")        \
+    X(CONNECT_TIMEOUT, "origins.connect_timeout")    \
+    X(ORIGIN_HEAD_TIMEOUT, "origins.head_timeout")   \
+    X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")   \
+    X(DRAIN_TIMEOUT, "drain_timeout")
+
+/*    id, type (COUNTER, GAUGE), name, help */
+#define PLAIN_METRICS(X)                                                                                    \
+    X(CLIENT_CONNECTIONS, GAUGE, "shield_client_connections", "Open client connections.")                   \
+    X(CLIENT_CONNECTIONS_TOTAL, COUNTER, "shield_client_connections_total", "Client connections accepted.") \
+    X(CLIENT_BYTES, COUNTER, "shield_client_bytes_total", "Bytes sent to clients.")                         \
+    X(ORIGIN_BYTES, COUNTER, "shield_origin_bytes_total", "Bytes read from origins.")                       \
+    X(FLIGHTS, GAUGE, "shield_flights", "Shareable origin fetches running now.")                            \
+    X(FLIGHTS_STARTED, COUNTER, "shield_flights_started_total", "Flights that asked the origin.")           \
+    X(WAITERS, GAUGE, "shield_waiters", "Requests waiting on or reading from a flight.")                    \
+    X(COLLAPSED, COUNTER, "shield_collapsed_requests_total", "Misses that joined a flight.")                \
+    X(STORE_BYTES, GAUGE, "shield_store_bytes", "Bytes of the store file in use by live records.")          \
+    X(STORE_OBJECTS, GAUGE, "shield_store_objects", "Objects in the store file.")                           \
+    X(STORE_PENDING, GAUGE, "shield_store_pending_objects", "Sealed objects that are not durable yet.")     \
+    X(STORE_RAM_BYTES, GAUGE, "shield_store_ram_bytes", "Memory held by stored objects.")                   \
+    X(STORE_RAM_OBJECTS, GAUGE, "shield_store_ram_objects", "Objects in memory.")                           \
+    X(STORE_ERRORS, COUNTER, "shield_store_errors_total", "Reads and writes of the store that failed.")     \
+    X(STORE_SHED, COUNTER, "shield_store_shed_total", "Objects not stored because the store fell behind.")  \
+    X(EVICTIONS_RAM, COUNTER, "shield_evictions_total{tier=\"ram\"}", "Objects evicted, by tier.")          \
+    X(EVICTIONS_DISK, COUNTER, "shield_evictions_total{tier=\"disk\"}", "Objects evicted, by tier.")        \
+    X(RESUMES_OK, COUNTER, "shield_resumes_total{outcome=\"mended\"}", "Broken transfers, by outcome.")     \
+    X(RESUMES_FAILED, COUNTER, "shield_resumes_total{outcome=\"failed\"}", "Broken transfers, by outcome.") \
+    X(VIOLATION_ONE_FLIGHT, COUNTER, "shield_invariant_violations_total{invariant=\"one_flight\"}",         \
+      "Broken promises; anything but 0 is a bug.")
+
+/*    id, name, help: histograms, recorded in microseconds, shown in seconds */
+#define HIST_METRICS(X)                                                                \
+    X(WAITER_WAIT, "shield_waiter_wait_seconds", "From joining a flight to its head.") \
+    X(STORE_COMMIT, "shield_store_commit_seconds", "One synced group commit.")         \
+    X(OBJECT_AGE, "shield_object_age_seconds", "Age of objects when served from the cache.")
+
+#define X_ID(id, ...) METRIC_##id,
+enum metric { PLAIN_METRICS(X_ID) METRIC_COUNT };
+#undef X_ID
+#define X_ID(id, ...) HIST_##id,
+enum metric_hist { HIST_METRICS(X_ID) HIST_COUNT };
+#undef X_ID
+#define X_ID(id, ...) RESULT_##id,
+enum request_result { REQUEST_RESULTS(X_ID) RESULT_COUNT };
+#undef X_ID
+#define X_ID(id, ...) FATE_##id,
+enum waiter_fate { WAITER_FATES(X_ID) FATE_COUNT };
+#undef X_ID
+#define X_ID(id, ...) KIND_##id,
+enum origin_kind { ORIGIN_KINDS(X_ID) KIND_COUNT };
+#undef X_ID
+#define X_ID(id, ...) MISSED_##id,
+enum miss_reason { MISS_REASONS(X_ID) MISSED_COUNT };
+#undef X_ID
+#define X_ID(id, ...) LIMIT_##id,
+enum limit_name { LIMITS(X_ID) LIMIT_COUNT };
+#undef X_ID
+
+/* What one origin counts; `inflight` and `queue_depth` are gauges. classes[0] counts fetches without an
+ * answer, 1 to 5 are 1xx to 5xx. */
+struct metrics_origin {
+    _Atomic int64_t requests[KIND_COUNT], classes[6], inflight, queue_depth;
+};
+
+/* One thread's counters. */
+struct metrics_slot {
+    _Atomic int64_t plain[METRIC_COUNT];
+    _Atomic int64_t results[RESULT_COUNT], fates[FATE_COUNT], missed[MISSED_COUNT], limits[LIMIT_COUNT];
+    _Atomic int64_t uncacheable[UNCACHEABLE_COUNT];
+    struct metrics_origin origins[CONFIG_MAX_ORIGINS];
+    struct hist hists[HIST_COUNT];                               /* microseconds */
+    struct hist durations[RESULT_COUNT];                         /* microseconds */
+    _Atomic(struct hist *) origin_durations[CONFIG_MAX_ORIGINS]; /* private: metric_origin_duration */
+};
+
+/* A new slot, registered for the scrape for good; NULL without memory. Any thread. */
+struct metrics_slot *metrics_slot_new(void);
+
+static inline void metric_add(_Atomic int64_t *m, int64_t n)
+{
+    atomic_fetch_add_explicit(m, n, memory_order_relaxed);
+}
+
+#define metric_count(slot, id)   metric_add(&(slot)->plain[METRIC_##id], 1)
+#define metric_move(slot, id, n) metric_add(&(slot)->plain[METRIC_##id], (n))
+#define metric_limit(slot, id)   metric_add(&(slot)->limits[LIMIT_##id], 1)
+
+/* One exchange with origin number `origin`, from request sent to last byte read. On the slot's own thread;
+ * without memory for that origin's first histogram the value is lost. */
+void metric_origin_duration(struct metrics_slot *slot, uint32_t origin, uint64_t us);
+
+const char *request_result_name(enum request_result r);
+const char *waiter_fate_name(enum waiter_fate f);
+const char *miss_reason_name(enum miss_reason r);
+
+/* The sum of one plain metric over all slots. Any thread. */
+int64_t metrics_total(enum metric m);
+
+/* Everything in Prometheus' text format 0.0.4, with build_info. Origins are named by `cfg`. Any thread. */
+void metrics_render(struct buf *out, const struct config *cfg);
+
+/* The same totals as one JSON object, for /stats; times in microseconds, with percentiles. */
+void metrics_render_json(struct buf *out, const struct config *cfg);
+
+#endif

@@ -1,0 +1,38 @@
+/* conditional - conditional and range requests held against a response (RFC 9110 sections 13 and 14). Pure.
+ */
+#ifndef SHIELD_POLICY_CONDITIONAL_H
+#define SHIELD_POLICY_CONDITIONAL_H
+
+#include "common/http_head.h"
+
+/* What of a response the conditions are held against. */
+struct validators {
+    struct span etag; /* with quotes and W/; empty when absent */
+    struct span last_modified;
+    int64_t last_modified_s; /* -1 when absent */
+    int64_t date_s;          /* of the Date field, -1 when absent: for Last-Modified's strength (8.8.2.2) */
+    int status;
+};
+
+void validators_of(const struct http_head *response, int64_t now_s, struct validators *out);
+
+enum condition { CONDITION_SEND, CONDITION_NOT_MODIFIED, CONDITION_FAILED };
+
+/* RFC 9110 section 13.2.2, in its order of precedence; for a cache only If-None-Match and If-Modified-Since
+ * count unless the response is ours to judge (If-Match and If-Unmodified-Since go to the origin: see
+ * policy_has_origin_condition).
+ * A GET or HEAD therefore never gets CONDITION_FAILED; any other method gets CONDITION_SEND. */
+enum condition policy_condition(const struct http_head *request, const struct validators *v);
+
+/* If-Match or If-Unmodified-Since: a cache forwards these (RFC 9111 section 4.3.2). */
+bool policy_has_origin_condition(const struct http_head *request);
+
+/* Whether the request's Range applies: GET, a bytes range that parses, and If-Range absent or strongly
+ * matching. Gives a single spec; several specs are answered with the whole representation. */
+struct http_range_spec;
+bool policy_wants_range(const struct http_head *request, const struct validators *v,
+                        struct http_range_spec *out);
+
+bool policy_etag_is_strong(struct span etag);
+
+#endif

@@ -1,0 +1,37 @@
+#include "shield/policy/facts.h"
+
+#include "common/check.h"
+
+/* Times on disk or from a clock that jumped may be anything: neither sum may overflow (RFC 9111
+ * section 1.2.2). */
+static int64_t saturating_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return b > 0 ? INT64_MAX : INT64_MIN;
+    return sum;
+}
+
+static int64_t saturating_sub(int64_t a, int64_t b)
+{
+    int64_t difference;
+    if (__builtin_sub_overflow(a, b, &difference))
+        return b < 0 ? INT64_MAX : INT64_MIN;
+    return difference;
+}
+
+int64_t facts_age_ms(const struct response_facts *f, int64_t now_ms)
+{
+    int64_t resident_ms = MAX(saturating_sub(now_ms, f->response_ms), 0);
+    return MAX(saturating_add(f->initial_age_ms, resident_ms), 0);
+}
+
+int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms)
+{
+    return saturating_sub(f->lifetime_ms, facts_age_ms(f, now_ms));
+}
+
+bool facts_reusable(const struct response_facts *f, int64_t now_ms)
+{
+    return !(f->flags & FACT_NO_CACHE) && facts_ttl_ms(f, now_ms) > 0;
+}

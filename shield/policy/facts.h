@@ -1,0 +1,41 @@
+/* facts - what the policy remembers of a stored response: plain data, written to disk as it is.
+ *
+ * All times are wall-clock milliseconds since 1970; durations are milliseconds; they saturate instead of
+ * overflowing (RFC 9111 section 1.2.2). */
+#ifndef SHIELD_POLICY_FACTS_H
+#define SHIELD_POLICY_FACTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fact_flag {
+    FACT_NO_CACHE = 1u << 0,        /* unqualified no-cache: validate before each use */
+    FACT_MUST_REVALIDATE = 1u << 1, /* must-revalidate or proxy-revalidate: never stale */
+    FACT_S_MAXAGE = 1u << 2,        /* s-maxage present: never stale either, RFC 9111 section 5.2.2.10 */
+    FACT_AUTH_MAY_SHARE = 1u << 3,  /* public, s-maxage or must-revalidate: RFC 9111 section 3.5 */
+    FACT_HEURISTIC = 1u << 4,       /* the lifetime is a guess: RFC 9111 section 4.2.2 */
+    FACT_STRONG_ETAG = 1u << 5,
+    FACT_HAS_VALIDATOR = 1u << 6,  /* an ETag or a Last-Modified */
+    FACT_REQUEST_COOKIE = 1u << 7, /* the request that fetched it had Cookie */
+};
+
+struct response_facts {
+    int64_t request_ms, response_ms; /* when the request left, when the head arrived */
+    int64_t initial_age_ms;          /* corrected_initial_age, RFC 9111 section 4.2.3 */
+    int64_t lifetime_ms;             /* freshness_lifetime, RFC 9111 section 4.2.1; 0: stale at once */
+    int64_t swr_ms, sie_ms;          /* stale-while-revalidate, stale-if-error (RFC 5861); -1 when absent */
+    int64_t last_modified_s;         /* -1 when absent or invalid */
+    uint32_t flags;                  /* enum fact_flag */
+    int32_t status;
+};
+
+/* current_age, RFC 9111 section 4.2.3; never negative. */
+int64_t facts_age_ms(const struct response_facts *f, int64_t now_ms);
+
+/* What is left of the lifetime; negative once stale. */
+int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms);
+
+/* Fresh, and no unqualified no-cache: may be used without asking (RFC 9111 section 4). */
+bool facts_reusable(const struct response_facts *f, int64_t now_ms);
+
+#endif

@@ -1,0 +1,175 @@
+#include "shield/policy/forward.h"
+
+#include "common/check.h"
+#include "shield/policy/cache_control.h"
+#include "shield/policy/key.h"
+#include "shield/policy/vary.h"
+
+static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_IF_UNMODIFIED_SINCE |
+                                         1ull << FIELD_IF_NONE_MATCH | 1ull << FIELD_IF_MODIFIED_SINCE |
+                                         1ull << FIELD_IF_RANGE;
+
+/* Ours replace the client's: what asks whether a stored response, or a part of it, is still good. */
+static const uint64_t validation_fields = 1ull << FIELD_IF_NONE_MATCH | 1ull << FIELD_IF_MODIFIED_SINCE |
+                                          1ull << FIELD_IF_RANGE | 1ull << FIELD_RANGE;
+
+/* Inputs by which an origin may answer differently, and no key tells them apart (DESIGN.md section 9). */
+static const uint64_t unkeyed_fields =
+    1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_HOST | 1ull << FIELD_X_FORWARDED_PROTO |
+    1ull << FIELD_X_FORWARDED_SCHEME | 1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_X_FORWARDED_PREFIX |
+    1ull << FIELD_X_FORWARDED_SERVER | 1ull << FIELD_X_HOST | 1ull << FIELD_X_ORIGINAL_URL |
+    1ull << FIELD_X_REWRITE_URL | 1ull << FIELD_X_HTTP_METHOD_OVERRIDE;
+
+/* Rebuilt here, or meant for us. */
+static const uint64_t rebuilt_fields = 1ull << FIELD_HOST | 1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_TE |
+                                       1ull << FIELD_TRANSFER_ENCODING | 1ull << FIELD_EXPECT |
+                                       1ull << FIELD_VIA | 1ull << FIELD_CDN_LOOP;
+
+static bool is_cacheable_method(struct span method)
+{
+    return span_eq(method, SPAN("GET")) || span_eq(method, SPAN("HEAD"));
+}
+
+static bool is_validation(const struct forward_request *r)
+{
+    return r->etag.len > 0 || r->last_modified.len > 0;
+}
+
+static bool is_encoding_normal(const struct config *cfg, const struct forward_request *r)
+{
+    return r->mode != FORWARD_PASS && cfg->cache.normalise_encoding;
+}
+
+/* The known fields of the client's head that do not go upstream as they came. */
+static uint64_t dropped_fields(const struct config *cfg, const struct forward_request *r)
+{
+    uint64_t dropped = rebuilt_fields;
+    if (r->mode == FORWARD_SHARED)
+        dropped |= condition_fields | 1ull << FIELD_RANGE | 1ull << FIELD_AUTHORIZATION;
+    if (r->mode != FORWARD_PASS || is_cacheable_method(r->method))
+        dropped |= unkeyed_fields;
+    if (is_validation(r))
+        dropped |= validation_fields;
+    if (r->resume_at > 0)
+        dropped |= condition_fields | 1ull << FIELD_RANGE;
+    if (is_encoding_normal(cfg, r))
+        dropped |= 1ull << FIELD_ACCEPT_ENCODING;
+    if (r->client_ip.len > 0)
+        dropped |= 1ull << FIELD_X_FORWARDED_FOR;
+    return dropped;
+}
+
+/* RFC 9110 section 7.6.2: counted down for OPTIONS; other methods may leave it alone, and an invalid one is
+ * left too. */
+static void put_max_forwards(struct buf *out, const struct http_head *head, const struct http_field *f)
+{
+    int64_t left;
+    if (head->method != METHOD_OPTIONS || !delta_seconds_parse(f->value, &left) || left == 0) {
+        http_put_field(out, f->name, f->value);
+        return;
+    }
+    buf_put_lit(out, "Max-Forwards: ");
+    buf_put_int(out, left - 1);
+    buf_put_lit(out, "\r\n");
+}
+
+static void put_client_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
+{
+    uint64_t dropped = dropped_fields(cfg, r);
+    for (uint32_t i = 0; i < r->head->n_fields; i++) {
+        const struct http_field *f = &r->head->fields[i];
+        if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f))
+            continue;
+        if (f->id == FIELD_MAX_FORWARDS)
+            put_max_forwards(out, r->head, f);
+        else
+            http_put_field(out, f->name, f->value);
+    }
+}
+
+/* "Name: what came, in its order, ": the caller appends one member and the end of the line. */
+static void put_list_so_far(struct buf *out, const struct http_head *head, enum http_field_id id)
+{
+    buf_put_span(out, http_field_name(id));
+    buf_put_lit(out, ": ");
+    if (!http_has(head, id))
+        return;
+    for (uint32_t i = 0; i < head->n_fields; i++) {
+        if (head->fields[i].id != id || head->fields[i].value.len == 0)
+            continue;
+        buf_put_span(out, head->fields[i].value);
+        buf_put_lit(out, ", ");
+    }
+}
+
+static void put_line(struct buf *out, const char *name, struct span value)
+{
+    http_put_field(out, span_of(name), value);
+}
+
+static void put_path_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
+{
+    put_list_so_far(out, r->head,
+                    FIELD_VIA); /* with the version that the client spoke: RFC 9110 section 7.6.3 */
+    buf_put_span(out, r->head->minor == 0 ? SPAN("1.0 ") : SPAN("1.1 "));
+    buf_put_span(out, span_of(cfg->node_id));
+    buf_put_lit(out, "\r\n");
+
+    put_list_so_far(out, r->head, FIELD_CDN_LOOP);
+    buf_put_span(out, span_of(cfg->node_pseudonym));
+    buf_put_lit(out, "\r\n");
+
+    if (r->client_ip.len > 0) {
+        put_list_so_far(out, r->head, FIELD_X_FORWARDED_FOR);
+        buf_put_span(out, r->client_ip);
+        buf_put_lit(out, "\r\n");
+    }
+}
+
+static void put_framing(struct buf *out, const struct forward_request *r)
+{
+    if (r->content == BODY_CHUNKED) {
+        put_line(out, "Transfer-Encoding", SPAN("chunked"));
+        return;
+    }
+    bool is_told_empty = r->mode == FORWARD_PASS && http_has(r->head, FIELD_CONTENT_LENGTH);
+    if (r->content != BODY_LENGTH && !is_told_empty)
+        return;
+    buf_put_lit(out, "Content-Length: ");
+    buf_put_uint(out, r->content == BODY_LENGTH ? r->content_length : 0);
+    buf_put_lit(out, "\r\n");
+}
+
+/* RFC 9111 section 4.3.1; for the rest of a broken transfer RFC 9110 section 13.1.5. */
+static void put_validators(struct buf *out, const struct forward_request *r)
+{
+    if (r->resume_at > 0) {
+        buf_put_lit(out, "Range: bytes=");
+        buf_put_uint(out, r->resume_at);
+        buf_put_lit(out, "-\r\n");
+        put_line(out, "If-Range", r->etag.len > 0 ? r->etag : r->last_modified);
+        return;
+    }
+    if (r->etag.len > 0)
+        put_line(out, "If-None-Match", r->etag);
+    if (r->last_modified.len > 0)
+        put_line(out, "If-Modified-Since", r->last_modified);
+}
+
+void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r)
+{
+    REQUIRE(r->resume_at == 0 || is_validation(r));
+    REQUIRE(r->content == BODY_NONE || r->mode == FORWARD_PASS);
+    buf_put_span(out, r->method);
+    buf_put_lit(out, " ");
+    policy_put_path(out, r->path_query);
+    buf_put_lit(out, " HTTP/1.1\r\n");
+    put_line(out, "Host", r->host);
+    put_client_fields(out, cfg, r);
+    if (is_encoding_normal(cfg, r)) /* none at all would accept any coding: RFC 9110 section 12.5.3 */
+        put_line(out, "Accept-Encoding", policy_accept_encoding(r->head));
+    put_framing(out, r);
+    put_path_fields(out, cfg, r);
+    put_validators(out, r);
+    buf_put_lit(out, "\r\n");
+}

@@ -1,0 +1,80 @@
+/* forward - the heads that leave us, rebuilt from parsed parts (RFC 9110 section 7.6, RFC 9111 section 3.2).
+ * Pure.
+ *
+ * Nothing is ever forwarded as raw bytes: hop-by-hop fields go, Via and CDN-Loop are added, framing is ours.
+ */
+#ifndef SHIELD_POLICY_FORWARD_H
+#define SHIELD_POLICY_FORWARD_H
+
+#include "common/buf.h"
+#include "common/http1.h"
+#include "common/http_head.h"
+#include "shield/ops/config.h"
+
+enum forward_mode {
+    FORWARD_SHARED, /* a flight's: no Range, If-*, Authorization, content; unkeyed inputs dropped */
+    FORWARD_ALONE,  /* one client's GET or HEAD: its conditions and range go along; unkeyed inputs dropped */
+    FORWARD_PASS,   /* any method: everything end-to-end goes along, with content */
+};
+
+struct forward_request {
+    const struct http_head *head;
+    enum forward_mode mode;
+    struct span method;              /* "GET", "HEAD" or the client's own */
+    struct span host;                /* for Host, after origins.NAME.host has been applied */
+    struct span path_query;          /* exactly as the key has it */
+    struct span etag, last_modified; /* when validating a stored response: If-None-Match, If-Modified-Since */
+    uint64_t resume_at;              /* above 0: Range: bytes=N- with If-Range: etag */
+    enum http1_framing content;      /* FORWARD_PASS: BODY_NONE, BODY_LENGTH or BODY_CHUNKED */
+    uint64_t content_length;
+    struct span client_ip; /* appended to X-Forwarded-For; empty: not */
+};
+
+/* A complete request head into `out`, empty line included. */
+void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r);
+
+/* The stored form of a response head: status line and end-to-end fields, each with CRLF, and no empty line.
+ * Without hop-by-hop fields, Content-Length, Age, and (when told) Set-Cookie; with a Date if it had none
+ * (`now_s`) and "Via: 1.1 shield" behind upstream's. */
+void policy_store_block(struct buf *out, const struct http_head *response, bool strip_set_cookie,
+                        int64_t now_s);
+
+/* The stored block updated by a 304 (RFC 9111 section 3.2: every field of the 304 but Content-Length,
+ * Content-Encoding, Content-Type, Content-Range, and hop-by-hop ones, replaces its namesakes). The status
+ * line stays. */
+void policy_update_block(struct buf *out, const struct http_head *stored,
+                         const struct http_head *not_modified);
+
+/* The stored block without Set-Cookie: a 304 may bring one into policy_update_block's result, and judge,
+ * which has to see it there, then says strip_set_cookie. */
+void policy_strip_block(struct buf *out, const struct http_head *stored);
+
+/* The value of one Cache-Status member of ours (RFC 9211), e.g. "shield; hit; ttl=55". */
+enum cache_status_fwd {
+    FWD_NONE,
+    FWD_BYPASS,
+    FWD_METHOD,
+    FWD_URI_MISS,
+    FWD_VARY_MISS,
+    FWD_MISS,
+    FWD_REQUEST,
+    FWD_STALE,
+    FWD_PARTIAL
+};
+struct cache_status {
+    bool hit;
+    enum cache_status_fwd fwd;
+    int fwd_status; /* 0: not told */
+    bool has_ttl;
+    int64_t ttl_s; /* may be negative */
+    bool stored;
+    int collapsed;      /* 0: not told, 1: collapsed, -1: collapsed=?0 */
+    const char *detail; /* token or NULL */
+};
+void policy_put_cache_status(struct buf *out, const struct config *cfg, const struct cache_status *s);
+
+/* "Proxy-Status: shield; error=..." (RFC 9209 section 2.3) and a fitting Retry-After for an answer of our own
+ * with `err`; fields with CRLF. retry_after_s 0: the field is left out. */
+void policy_put_own_error(struct buf *out, const struct config *cfg, int err, uint32_t retry_after_s);
+
+#endif

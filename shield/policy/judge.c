@@ -1,0 +1,321 @@
+#include "shield/policy/judge.h"
+
+#include "common/check.h"
+#include "common/http_date.h"
+#include "shield/policy/cache_control.h"
+#include "shield/policy/conditional.h"
+#include "shield/policy/vary.h"
+
+#define HEURISTIC_MAX_S INT64_C(86400)
+
+const char *uncacheable_reason_name(enum uncacheable_reason r)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        UNCACHEABLE_REASONS(X)
+#undef X
+    };
+    REQUIRE((unsigned)r < UNCACHEABLE_COUNT);
+    return names[r];
+}
+
+/* All that the steps below ask about one response. */
+struct judgement {
+    const struct config *cfg;
+    const struct http_head *request, *response;
+    struct cache_control cc;
+    struct validators validators;
+    int64_t request_ms, response_ms;
+    int64_t date_s;   /* Date, or when the response was received: RFC 9110 section 6.6.1 */
+    bool is_explicit; /* the origin gave a lifetime, valid or not */
+};
+
+/* Heuristically cacheable: RFC 9110 section 15.1, without 206, which is not stored here. */
+static bool is_heuristic_status(int status)
+{
+    switch (status) {
+    case 200:
+    case 203:
+    case 204:
+    case 300:
+    case 301:
+    case 308:
+    case 404:
+    case 405:
+    case 410:
+    case 414:
+    case 501:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The final statuses of RFC 9110 section 15 whose caching needs nothing of its own: RFC 9111 section 5.2.2.3.
+ */
+static bool is_understood_status(int status)
+{
+    switch (status) {
+    case 200 ... 205:
+    case 300 ... 303:
+    case 305:
+    case 307:
+    case 308:
+    case 400 ... 417:
+    case 421:
+    case 422:
+    case 426:
+    case 500 ... 505:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* An answer to the conditions or the range of this one request: nobody else's, however long it lives. */
+static bool answers_conditions(const struct http_head *request, int status)
+{
+    return status == 304 || (status == 412 && policy_has_origin_condition(request)) ||
+           (status == 416 && http_has(request, FIELD_RANGE));
+}
+
+/* Answers that those who wait share even when nobody may keep them (DESIGN.md section 4). */
+static bool is_shared_failure(int status)
+{
+    return status == 404 || status == 410 || status >= 500;
+}
+
+static bool auth_may_share(const struct cache_control *cc) /* RFC 9111 section 3.5 */
+{
+    return (cc->flags & (CC_PUBLIC | CC_MUST_REVALIDATE)) || cc->s_maxage_s != CC_ABSENT;
+}
+
+/* Whether no-store stands: a cache that understands the status ignores it beside must-understand, and one
+ * that does not may not store at all (RFC 9111 sections 3 and 5.2.2.3). */
+static bool forbids_storing(const struct judgement *j)
+{
+    if (j->cc.flags & CC_MUST_UNDERSTAND)
+        return !is_understood_status(j->response->status);
+    return j->cc.flags & CC_NO_STORE;
+}
+
+/* Why the response is its own client's alone, whatever its lifetime; UNCACHEABLE_NONE when it is not. */
+static enum uncacheable_reason why_private(const struct judgement *j)
+{
+    if (forbids_storing(j))
+        return UNCACHEABLE_NO_STORE;
+    if (j->cc.flags & (CC_PRIVATE | CC_PRIVATE_FIELDS))
+        return UNCACHEABLE_PRIVATE;
+    if (http_has(j->response, FIELD_SET_COOKIE) && j->cfg->cache.set_cookie == SET_COOKIE_REFUSE)
+        return UNCACHEABLE_SET_COOKIE;
+    if (policy_varies_always(j->response))
+        return UNCACHEABLE_VARY_STAR;
+    if (http_has(j->request, FIELD_AUTHORIZATION) && !auth_may_share(&j->cc))
+        return UNCACHEABLE_AUTHORIZATION;
+    return UNCACHEABLE_NONE;
+}
+
+/* Expires minus Date; a value that is no date lies in the past, and of several the earliest counts (RFC 9111
+ * sections 4.2.1 and 5.3). */
+static int64_t expires_lifetime_s(const struct judgement *j)
+{
+    int64_t lifetime_s = CC_DELTA_MAX;
+    for (uint32_t i = 0; i < j->response->n_fields; i++) {
+        const struct http_field *f = &j->response->fields[i];
+        int64_t expires_s;
+        if (f->id != FIELD_EXPIRES)
+            continue;
+        if (!http_date_parse(f->value, j->response_ms / 1000, &expires_s))
+            return 0;
+        lifetime_s = MIN(lifetime_s, expires_s - j->date_s);
+    }
+    return MAX(lifetime_s, 0);
+}
+
+/* RFC 9111 section 4.2.2: a tenth of the time since the last change, a day at most. A request with Cookie
+ * might have been answered for one person by an origin that says nothing about it. */
+static int64_t heuristic_lifetime_s(const struct judgement *j)
+{
+    bool may_guess = is_heuristic_status(j->response->status) || (j->cc.flags & CC_PUBLIC);
+    if (!may_guess || !j->cfg->cache.heuristic || http_has(j->request, FIELD_COOKIE))
+        return 0;
+    if (j->validators.last_modified_s < 0 || j->date_s <= j->validators.last_modified_s)
+        return 0;
+    return MIN((j->date_s - j->validators.last_modified_s) / 10, HEURISTIC_MAX_S);
+}
+
+/* freshness_lifetime, RFC 9111 section 4.2.1. */
+static int64_t lifetime_s(const struct judgement *j, uint32_t *flags)
+{
+    if (j->cc.flags & CC_MALFORMED)
+        return 0;
+    if (j->cc.s_maxage_s != CC_ABSENT)
+        return j->cc.s_maxage_s;
+    if (j->cc.max_age_s != CC_ABSENT)
+        return j->cc.max_age_s;
+    if (http_has(j->response, FIELD_EXPIRES))
+        return expires_lifetime_s(j);
+    int64_t guess_s = heuristic_lifetime_s(j);
+    if (guess_s > 0)
+        *flags |= FACT_HEURISTIC;
+    return guess_s;
+}
+
+/* The Age field: of several members the first counts, an invalid one is ignored (RFC 9111 section 5.1). */
+static int64_t age_value_s(const struct http_head *response)
+{
+    struct span first = http_value(response, FIELD_AGE);
+    const char *comma = first.len > 0 ? memchr(first.p, ',', first.len) : NULL;
+    if (comma != NULL)
+        first.len = (size_t)(comma - first.p);
+    int64_t age_s = 0;
+    return delta_seconds_parse(span_trim(first), &age_s) ? age_s : 0;
+}
+
+/* Whether something older than HTTP/1.1, which may not know Age, has handled the response. */
+static bool came_through_http10(const struct http_head *response)
+{
+    if (response->minor == 0)
+        return true;
+    struct http_list_it it = {0};
+    struct span hop;
+    while (http_list_each(response, FIELD_VIA, &it, &hop)) {
+        struct span version = span_starts(hop, SPAN("HTTP/")) ? span_from(hop, 5) : hop;
+        if (span_starts(version, SPAN("1.0 ")) || span_starts(version, SPAN("0.9 ")))
+            return true;
+    }
+    return false;
+}
+
+/* corrected_initial_age, RFC 9111 section 4.2.3. The apparent age counts only where an old cache may have
+ * kept silent: elsewhere it would make an origin whose clock is slow uncacheable without a word. */
+static int64_t initial_age_ms(const struct judgement *j)
+{
+    int64_t delay_ms = MAX(j->response_ms - j->request_ms, 0);
+    int64_t corrected_ms = age_value_s(j->response) * 1000 + delay_ms;
+    if (!came_through_http10(j->response))
+        return corrected_ms;
+    int64_t apparent_ms = j->response_ms - j->date_s * 1000;
+    return MAX(corrected_ms, apparent_ms);
+}
+
+static int64_t optional_ms(int64_t seconds)
+{
+    return seconds == CC_ABSENT ? -1 : seconds * 1000;
+}
+
+static void gather_facts(const struct judgement *j, struct response_facts *f)
+{
+    *f = (struct response_facts){
+        .request_ms = j->request_ms,
+        .response_ms = j->response_ms,
+        .initial_age_ms = initial_age_ms(j),
+        .swr_ms = optional_ms(j->cc.stale_while_revalidate_s),
+        .sie_ms = optional_ms(j->cc.stale_if_error_s),
+        .last_modified_s = j->validators.last_modified_s,
+        .status = j->response->status,
+    };
+    f->lifetime_ms = lifetime_s(j, &f->flags) * 1000;
+    if (j->cc.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS)) /* the qualified form is obeyed as the plain one */
+        f->flags |= FACT_NO_CACHE;
+    if (j->cc.flags & (CC_MUST_REVALIDATE | CC_PROXY_REVALIDATE))
+        f->flags |= FACT_MUST_REVALIDATE;
+    if (j->cc.s_maxage_s != CC_ABSENT)
+        f->flags |= FACT_S_MAXAGE;
+    if (auth_may_share(&j->cc))
+        f->flags |= FACT_AUTH_MAY_SHARE;
+    if (policy_etag_is_strong(j->validators.etag))
+        f->flags |= FACT_STRONG_ETAG;
+    if (j->validators.etag.len > 0 || j->validators.last_modified_s >= 0)
+        f->flags |= FACT_HAS_VALIDATOR;
+    if (http_has(j->request, FIELD_COOKIE))
+        f->flags |= FACT_REQUEST_COOKIE;
+}
+
+static void gather(struct judgement *j, const struct config *cfg, const struct http_head *request,
+                   const struct http_head *response, int64_t request_ms, int64_t response_ms)
+{
+    *j = (struct judgement){.cfg = cfg,
+                            .request = request,
+                            .response = response,
+                            .request_ms = request_ms,
+                            .response_ms = response_ms};
+    cache_control_read(response, &j->cc);
+    validators_of(response, response_ms / 1000, &j->validators);
+    j->date_s = j->validators.date_s >= 0 ? j->validators.date_s : response_ms / 1000;
+    j->is_explicit =
+        j->cc.s_maxage_s != CC_ABSENT || j->cc.max_age_s != CC_ABSENT || http_has(response, FIELD_EXPIRES);
+}
+
+static void settle(struct verdict *v, enum verdict_use use, enum uncacheable_reason reason)
+{
+    v->use = use;
+    v->reason = reason;
+}
+
+/* What this request and status never allow; false when they do. */
+static bool judge_kind(const struct judgement *j, struct verdict *v)
+{
+    enum http_method method = j->request->method;
+    int status = j->response->status;
+    struct cache_control asked;
+
+    if (method != METHOD_GET && method != METHOD_HEAD)
+        settle(v, USE_ALONE, UNCACHEABLE_METHOD);
+    else if (status == 206)
+        settle(v, USE_ALONE, UNCACHEABLE_PARTIAL);
+    else if (status < 200 || answers_conditions(j->request, status))
+        settle(v, USE_ALONE, UNCACHEABLE_STATUS);
+    else if (j->cfg->client.cache_control == CLIENT_CC_OBEY &&
+             (cache_control_read(j->request, &asked), asked.flags & CC_NO_STORE))
+        settle(v, USE_ALONE, UNCACHEABLE_REQUEST); /* RFC 9111 section 5.2.1.5 */
+    else
+        return false;
+    return true;
+}
+
+/* What the response's freshness allows, once nothing forbids storing it. */
+static void judge_freshness(const struct judgement *j, struct verdict *v)
+{
+    int status = j->response->status;
+    enum uncacheable_reason why;
+
+    if (facts_reusable(&v->facts, j->response_ms)) {
+        settle(v, USE_SHARE, UNCACHEABLE_NONE);
+        return;
+    }
+    if (v->facts.flags & FACT_NO_CACHE)
+        why = UNCACHEABLE_NO_CACHE;
+    else
+        why = j->is_explicit || v->facts.lifetime_ms > 0 ? UNCACHEABLE_EXPIRED : UNCACHEABLE_NO_LIFETIME;
+
+    if (is_shared_failure(status))
+        settle(v, USE_SHARE_ONCE, status >= 500 ? UNCACHEABLE_ERROR : why);
+    else if (!j->is_explicit && !(j->cc.flags & CC_PUBLIC) && !is_heuristic_status(status))
+        settle(v, USE_ALONE, UNCACHEABLE_STATUS); /* RFC 9111 section 3, last point */
+    else if (v->facts.flags & FACT_HAS_VALIDATOR)
+        settle(v, USE_VALIDATE, why);
+    else
+        settle(v, USE_ALONE, why);
+}
+
+void policy_judge(const struct config *cfg, const struct http_head *request, const struct http_head *response,
+                  int64_t request_ms, int64_t response_ms, struct verdict *out)
+{
+    struct judgement j;
+    gather(&j, cfg, request, response, request_ms, response_ms);
+    *out = (struct verdict){0};
+    gather_facts(&j, &out->facts);
+
+    if (judge_kind(&j, out))
+        return;
+    enum uncacheable_reason reason = why_private(&j);
+    if (reason != UNCACHEABLE_NONE) {
+        settle(out, response->status >= 500 ? USE_ERROR_ALONE : USE_ALONE, reason);
+        out->remember_briefly = reason == UNCACHEABLE_SET_COOKIE || reason == UNCACHEABLE_VARY_STAR;
+        return;
+    }
+    judge_freshness(&j, out);
+    out->strip_set_cookie = out->use != USE_ALONE && cfg->cache.set_cookie == SET_COOKIE_STRIP &&
+                            http_has(response, FIELD_SET_COOKIE);
+}

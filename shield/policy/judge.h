@@ -1,0 +1,84 @@
+/* judge - what a response may be used for (RFC 9111 section 3, DESIGN.md sections 4 and 9). Pure. */
+#ifndef SHIELD_POLICY_JUDGE_H
+#define SHIELD_POLICY_JUDGE_H
+
+#include "common/http_head.h"
+#include "shield/ops/config.h"
+#include "shield/policy/facts.h"
+
+enum verdict_use {
+    USE_SHARE,       /* storable and reusable without validation: everyone goes on with it */
+    USE_VALIDATE,    /* storable, but validated before each use: stored, waiters released */
+    USE_SHARE_ONCE,  /* 404, 410, 5xx that may be shared with those who wait now, and is not stored */
+    USE_ERROR_ALONE, /* 5xx with private, no-store or Set-Cookie: its own client's; the others get a 502 or
+                        503 */
+    USE_ALONE,       /* not storable: its own client's; the others are released, the key remembered */
+};
+
+/* Why not USE_SHARE; `uncacheable_total{reason}` has the same names. */
+#define UNCACHEABLE_REASONS(X)        \
+    X(NONE, "none")                   \
+    X(METHOD, "method")               \
+    X(STATUS, "status")               \
+    X(NO_STORE, "no_store")           \
+    X(PRIVATE, "private")             \
+    X(NO_CACHE, "no_cache")           \
+    X(SET_COOKIE, "set_cookie")       \
+    X(VARY_STAR, "vary_star")         \
+    X(AUTHORIZATION, "authorization") \
+    X(NO_LIFETIME, "no_lifetime")     \
+    X(EXPIRED, "expired")             \
+    X(PARTIAL, "partial")             \
+    X(ERROR, "error")                 \
+    X(TOO_LARGE, "too_large")         \
+    X(REQUEST, "request")
+
+enum uncacheable_reason {
+#define X(name, text) UNCACHEABLE_##name,
+    UNCACHEABLE_REASONS(X)
+#undef X
+        UNCACHEABLE_COUNT
+};
+
+const char *uncacheable_reason_name(enum uncacheable_reason r);
+
+struct verdict {
+    enum verdict_use use;
+    enum uncacheable_reason reason;
+    bool remember_briefly; /* Set-Cookie or Vary: * : the uncacheable mark lasts 10 s, not uncacheable_ttl */
+    bool strip_set_cookie; /* cache.set_cookie: strip */
+    struct response_facts facts;
+};
+
+/* Judge a final response to `request` (GET or HEAD; anything else is USE_ALONE). Times are wall ms: when the
+ * request was sent, and when the response head arrived. For a 304 to our validation, pass the updated head.
+ */
+void policy_judge(const struct config *cfg, const struct http_head *request, const struct http_head *response,
+                  int64_t request_ms, int64_t response_ms, struct verdict *out);
+
+/* Whether a stored response with `facts` may answer `request` at all, freshness aside: Authorization (RFC
+ * 9111 section 3.5) and, by client.cache_control, the request's own directives. */
+bool policy_may_answer(const struct config *cfg, const struct http_head *request,
+                       const struct response_facts *facts, int64_t now_ms);
+
+enum request_kind {
+    REQUEST_LOOKUP, /* GET or HEAD that may join: ask the cache */
+    REQUEST_SOLO,   /* GET or HEAD that may be answered from the store but never joins (Authorization) */
+    REQUEST_PASS,   /* straight to the origin: other methods, GET or HEAD with content */
+    REQUEST_REFUSE, /* answered here with err: CONNECT, TRACE, a loop */
+};
+
+struct request_verdict {
+    enum request_kind kind;
+    int err; /* REQUEST_REFUSE: ERR_METHOD, ERR_NOT_IMPLEMENTED, ERR_LOOP, ERR_MISDIRECTED */
+};
+
+/* Sort a request; `has_content` tells whether a body follows its head. */
+void policy_sort_request(const struct config *cfg, const struct http_head *request, bool has_content,
+                         struct request_verdict *out);
+
+/* Whether a non-error response to `request_method` invalidates what is stored for the URI (RFC 9111
+ * section 4.4). */
+bool policy_invalidates(enum http_method request_method, int status);
+
+#endif

@@ -1,0 +1,123 @@
+#include "shield/policy/judge.h"
+
+#include "common/http1.h"
+#include "shield/policy/cache_control.h"
+#include "shield/policy/conditional.h"
+
+bool policy_may_answer(const struct config *cfg, const struct http_head *request,
+                       const struct response_facts *facts, int64_t now_ms)
+{
+    if (http_has(request, FIELD_AUTHORIZATION) && !(facts->flags & FACT_AUTH_MAY_SHARE))
+        return false; /* RFC 9111 section 3.5 */
+    if (cfg->client.cache_control == CLIENT_CC_IGNORE || !http_has(request, FIELD_CACHE_CONTROL))
+        return true;
+
+    struct cache_control asked; /* RFC 9111 section 5.2.1 */
+    cache_control_read(request, &asked);
+    if (asked.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS))
+        return false;
+    int64_t ttl_ms = facts_ttl_ms(facts, now_ms);
+    if (asked.max_stale_s != CC_ABSENT && ttl_ms < -asked.max_stale_s * 1000)
+        return false;
+    if (asked.max_age_s != CC_ABSENT) {
+        if (facts_age_ms(facts, now_ms) > asked.max_age_s * 1000)
+            return false;
+        if (ttl_ms <= 0 && asked.max_stale_s == CC_ABSENT)
+            return false;
+    }
+    return asked.min_fresh_s == CC_ABSENT || ttl_ms >= asked.min_fresh_s * 1000;
+}
+
+/* Whether one of the cdn-ids in a line of CDN-Loop is `ours`. Commas separate even inside quotes: an open
+ * quote sent by a client, with our member joined on behind it, must not hide the loop. */
+static bool line_names_us(struct span line, struct span ours)
+{
+    while (line.len > 0) {
+        const char *comma = memchr(line.p, ',', line.len);
+        struct span member = {line.p, comma != NULL ? (size_t)(comma - line.p) : line.len};
+        line = span_from(line, member.len + 1);
+        const char *parameters = member.len > 0 ? memchr(member.p, ';', member.len) : NULL;
+        if (parameters != NULL)
+            member.len = (size_t)(parameters - member.p);
+        if (span_eq_nocase(span_trim(member), ours))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 8586 section 2. */
+static bool has_passed_here(const struct config *cfg, const struct http_head *request)
+{
+    struct span ours = span_of(cfg->node_pseudonym);
+    for (uint32_t i = 0; i < request->n_fields; i++)
+        if (request->fields[i].id == FIELD_CDN_LOOP && line_names_us(request->fields[i].value, ours))
+            return true;
+    return false;
+}
+
+static struct span without_port(struct span host)
+{
+    for (size_t i = host.len; i > 0; i--) {
+        char c = host.p[i - 1];
+        if (c == ':')
+            return (struct span){host.p, i - 1};
+        if (c < '0' || c > '9')
+            break;
+    }
+    return host;
+}
+
+static bool is_host_served(const struct config *cfg, const struct http_head *request)
+{
+    if (cfg->hosts == NULL || cfg->hosts[0] == NULL)
+        return true;
+    struct http1_target target;
+    http1_target(request, &target);
+    for (char **h = cfg->hosts; *h != NULL; h++) {
+        struct span served = span_of(*h);
+        if (span_eq_nocase(target.host, served) || span_eq_nocase(without_port(target.host), served))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 9110 section 7.6.2. */
+static bool may_not_go_further(const struct http_head *request)
+{
+    int64_t left;
+    return request->method == METHOD_OPTIONS &&
+           delta_seconds_parse(http_value(request, FIELD_MAX_FORWARDS), &left) && left == 0;
+}
+
+static int why_refused(const struct config *cfg, const struct http_head *request)
+{
+    enum http_method m = request->method;
+    if (m == METHOD_CONNECT || m == METHOD_TRACE || m == METHOD_PURGE)
+        return ERR_METHOD;
+    if (http_has(request, FIELD_CDN_LOOP) && has_passed_here(cfg, request))
+        return ERR_LOOP;
+    if (!is_host_served(cfg, request))
+        return ERR_MISDIRECTED;
+    if (may_not_go_further(request))
+        return ERR_NOT_IMPLEMENTED;
+    return 0;
+}
+
+void policy_sort_request(const struct config *cfg, const struct http_head *request, bool has_content,
+                         struct request_verdict *out)
+{
+    out->err = why_refused(cfg, request);
+    if (out->err != 0)
+        out->kind = REQUEST_REFUSE;
+    else if ((request->method != METHOD_GET && request->method != METHOD_HEAD) || has_content)
+        out->kind = REQUEST_PASS;
+    else if (http_has(request, FIELD_AUTHORIZATION) || policy_has_origin_condition(request))
+        out->kind = REQUEST_SOLO;
+    else
+        out->kind = REQUEST_LOOKUP;
+}
+
+bool policy_invalidates(enum http_method request_method, int status)
+{
+    return !http_method_is_safe(request_method) && status >= 200 && status < 400;
+}

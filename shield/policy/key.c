@@ -1,0 +1,52 @@
+#include "shield/policy/key.h"
+
+/* The shield's listeners speak http, whose default port adds nothing to the host; nor does an empty one (RFC
+ * 9110 section 4.2.3). */
+static struct span without_default_port(struct span host)
+{
+    static const struct span endings[] = {{":80", 3}, {":", 1}};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t n = endings[i].len;
+        if (host.len > n && memcmp(host.p + host.len - n, endings[i].p, n) == 0)
+            return (struct span){host.p, host.len - n};
+    }
+    return host;
+}
+
+void policy_put_path(struct buf *out, struct span path_query)
+{
+    if (path_query.len > 0 &&
+        path_query.p[0] == '?') /* absolute-form without a path: RFC 9112 section 3.2.1 */
+        buf_put_lit(out, "/");
+    buf_put_span(out, path_query);
+}
+
+void policy_key(struct buf *out, const struct config_origin *origin, const struct http1_target *target)
+{
+    struct span name = span_of(origin->name);
+    struct span host = without_default_port(target->host);
+    if (!buf_reserve(out, name.len + host.len + target->path_query.len + 3))
+        return;
+    buf_put_span(out, name);
+    buf_put_lit(out, "\n");
+    for (size_t i = 0; i < host.len; i++)
+        out->p[out->len++] = ascii_lower(host.p[i]);
+    buf_put_lit(out, "\n");
+    policy_put_path(out, target->path_query);
+}
+
+static struct span up_to_newline(struct span *rest)
+{
+    const char *end = rest->len > 0 ? memchr(rest->p, '\n', rest->len) : NULL;
+    struct span part = {rest->p, end != NULL ? (size_t)(end - rest->p) : rest->len};
+    *rest = span_from(*rest, part.len + 1);
+    return part;
+}
+
+void policy_key_show(struct buf *out, struct span key)
+{
+    (void)up_to_newline(&key); /* the origin's name */
+    buf_put_lit(out, "//");
+    buf_put_span(out, up_to_newline(&key));
+    buf_put_span(out, key);
+}

@@ -1,0 +1,31 @@
+/* vary - secondary keys (RFC 9111 section 4.1). Pure. */
+#ifndef SHIELD_POLICY_VARY_H
+#define SHIELD_POLICY_VARY_H
+
+#include "common/buf.h"
+#include "common/http_head.h"
+#include "shield/ops/config.h"
+
+/* A variant key has at most this many field names; what varies on more is never stored. */
+enum { VARY_MAX_NAMES = 64 };
+
+/* Whether no stored `response` can ever match another request: "*" anywhere in Vary (RFC 9111 section 4.1), a
+ * member that is no field name, or more than VARY_MAX_NAMES of them. */
+bool policy_varies_always(const struct http_head *response);
+
+/* The field names that `response` varies on, canonical: lower case, sorted, each once, joined by commas;
+ * empty when none. All Vary lines count; a response with Content-Encoding varies on accept-encoding too.
+ * False, and `out` as it was, where policy_varies_always. */
+bool policy_vary_names(const struct http_head *response, struct buf *out);
+
+/* The variant key of `request` for such names: appended to `out`, unambiguous (lengths and presence are part
+ * of it). Absent differs from empty; several lines combine; Accept-Encoding is normalised by
+ * cache.normalise_encoding. */
+void policy_vary_key(const struct config *cfg, struct span names, const struct http_head *request,
+                     struct buf *out);
+
+/* Accept-Encoding in normal form: of br, gzip those accepted (q=0 honoured), in this order, joined by ", ";
+ * "identity" when nothing else is left. Used for the variant key and for the request upstream. */
+struct span policy_accept_encoding(const struct http_head *request);
+
+#endif

@@ -1,0 +1,423 @@
+#include "test/unit/policy_heads.h"
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/policy/judge.h"
+
+#define DATE  "Date: " DATE_NOW "\n"
+#define ETAG  "ETag: \"a\"\n"
+#define LM_1K "Last-Modified: " DATE_MINUS_1K "\n"
+#define CC(v) "Cache-Control: " v "\n"
+#define AUTH  "Authorization: Basic eDp5\n"
+#define SHARE USE_SHARE, UNCACHEABLE_NONE
+
+struct row {
+    const char *rfc, *request; /* lines of a GET */
+    int status;
+    const char *lines;
+    enum verdict_use use;
+    enum uncacheable_reason reason;
+    int64_t lifetime_s, initial_age_s; /* -1: not looked at */
+    uint32_t flags;
+};
+
+static const struct row rows[] = {
+    /* lifetimes */
+    {"9111 4.2.1: s-maxage first", "", 200, CC("max-age=5, s-maxage=7") DATE, SHARE, 7, 0,
+     FACT_S_MAXAGE | FACT_AUTH_MAY_SHARE},
+    {"9111 4.2.1: then max-age", "", 200, CC("max-age=5") "Expires: " DATE_PLUS_60 "\n" DATE, SHARE, 5, 0, 0},
+    {"9111 5.3: max-age overrides a past Expires", "", 200, CC("max-age=5") "Expires: 0\n", SHARE, 5, 0, 0},
+    {"9111 4.2.1: then Expires - Date", "", 200, "Expires: " DATE_PLUS_60 "\n" DATE, SHARE, 60, 0, 0},
+    {"9111 4.2.1: without Date the time of receipt", "", 200, "Expires: " DATE_PLUS_60 "\n", SHARE, 60, 0, 0},
+    {"9111 4.2.1: by the origin's clock", "", 200, "Expires: " DATE_NOW "\nDate: " DATE_MINUS_1K "\n", SHARE,
+     1000, 0, 0},
+    {"9111 5.3: Expires 0", "", 200, "Expires: 0\n" ETAG, USE_VALIDATE, UNCACHEABLE_EXPIRED, 0, 0,
+     FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"9111 5.3: an invalid Expires is past", "", 200, "Expires: tomorrow\n" LM_1K, USE_VALIDATE,
+     UNCACHEABLE_EXPIRED, 0, 0, FACT_HAS_VALIDATOR},
+    {"9111 4.2: another zone is invalid", "", 200, "Expires: Tue, 14 Nov 2023 22:14:20 PST\n", USE_ALONE,
+     UNCACHEABLE_EXPIRED, 0, 0, 0},
+    {"9111 4.2.1: the earlier of two Expires", "", 200,
+     "Expires: " DATE_PLUS_60 "\nExpires: " DATE_MINUS_1K "\n" DATE ETAG, USE_VALIDATE, UNCACHEABLE_EXPIRED,
+     0, 0, FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"9111 4.2.1: an invalid s-maxage is stale", "", 200, CC("s-maxage=x, max-age=9"), USE_ALONE,
+     UNCACHEABLE_EXPIRED, 0, 0, FACT_S_MAXAGE | FACT_AUTH_MAY_SHARE},
+    {"9111 1.2.2: huge", "", 200, CC("max-age=99999999999999999999"), SHARE, INT64_C(2147483648), 0, 0},
+    {"9111 4.2.1: an open string is stale", "", 200, CC("max-age=60, a=\"b"), USE_ALONE, UNCACHEABLE_EXPIRED,
+     0, 0, 0},
+    {"9111 5.4: Pragma means nothing here", "", 200, CC("max-age=60") "Pragma: no-cache\n", SHARE, 60, 0, 0},
+
+    /* heuristics: 1000 s since the change give 100 s */
+    {"9111 4.2.2: a tenth", "", 200, LM_1K DATE, SHARE, 100, 0, FACT_HEURISTIC | FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: a day at most", "", 200, "Last-Modified: " DATE_MINUS_1Y "\n" DATE, SHARE, 86400, 0,
+     FACT_HEURISTIC | FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: 404", "", 404, LM_1K DATE, SHARE, 100, 0, FACT_HEURISTIC | FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: 308", "", 308, LM_1K DATE, SHARE, 100, 0, FACT_HEURISTIC | FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: not 302", "", 302, LM_1K DATE, USE_ALONE, UNCACHEABLE_STATUS, 0, 0, FACT_HAS_VALIDATOR},
+    {"9111 5.2.2.9: public makes 302 so", "", 302, CC("public") LM_1K DATE, SHARE, 100, 0,
+     FACT_HEURISTIC | FACT_HAS_VALIDATOR | FACT_AUTH_MAY_SHARE},
+    {"9111 3: public makes 302 storable", "", 302, CC("public") "ETag: W/\"a\"\n", USE_VALIDATE,
+     UNCACHEABLE_NO_LIFETIME, 0, 0, FACT_HAS_VALIDATOR | FACT_AUTH_MAY_SHARE},
+    {"9111 4.2.2: not with Expires", "", 200, "Expires: " DATE_MINUS_1K "\n" LM_1K DATE, USE_VALIDATE,
+     UNCACHEABLE_EXPIRED, 0, 0, FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: changed in the future", "", 200, "Last-Modified: " DATE_PLUS_60 "\n" DATE, USE_VALIDATE,
+     UNCACHEABLE_NO_LIFETIME, 0, 0, FACT_HAS_VALIDATOR},
+    {"9111 4.2.2: an invalid Last-Modified", "", 200, "Last-Modified: x\n" DATE, USE_ALONE,
+     UNCACHEABLE_NO_LIFETIME, 0, 0, 0},
+    {"not for a request with Cookie", "Cookie: a=b\n", 200, LM_1K DATE, USE_VALIDATE, UNCACHEABLE_NO_LIFETIME,
+     0, 0, FACT_HAS_VALIDATOR | FACT_REQUEST_COOKIE},
+    {"but an explicit lifetime is", "Cookie: a=b\n", 200, CC("max-age=9"), SHARE, 9, 0, FACT_REQUEST_COOKIE},
+    {"nothing to go by", "", 200, DATE, USE_ALONE, UNCACHEABLE_NO_LIFETIME, 0, 0, 0},
+    {"an ETag alone", "", 200, "ETag: W/\"a\"\n" DATE, USE_VALIDATE, UNCACHEABLE_NO_LIFETIME, 0, 0,
+     FACT_HAS_VALIDATOR},
+    {"9110 8.8.3: an unquoted ETag is none", "", 200, "ETag: a\n" DATE, USE_ALONE, UNCACHEABLE_NO_LIFETIME, 0,
+     0, 0},
+
+    /* age */
+    {"9111 4.2.3: Age", "", 200, CC("max-age=60") "Age: 10\n" DATE, SHARE, 60, 10, 0},
+    {"9111 4.2.3: stale on arrival", "", 200, CC("max-age=60") "Age: 60\n" ETAG, USE_VALIDATE,
+     UNCACHEABLE_EXPIRED, 60, 60, FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"9111 4.2.3: and nothing to validate with", "", 200, CC("max-age=60") "Age: 61\n", USE_ALONE,
+     UNCACHEABLE_EXPIRED, 60, 61, 0},
+    {"9111 5.1: the first of a list", "", 200, CC("max-age=60") "Age: 10, 70\n", SHARE, 60, 10, 0},
+    {"9111 5.1: the first of two lines", "", 200, CC("max-age=60") "Age: 10\nAge: 70\n", SHARE, 60, 10, 0},
+    {"9111 5.1: an invalid one is ignored", "", 200, CC("max-age=60") "Age: 1h\n", SHARE, 60, 0, 0},
+    {"9111 5.1: a negative one is ignored", "", 200, CC("max-age=60") "Age: -70\n", SHARE, 60, 0, 0},
+    {"9111 1.2.2: a huge Age saturates", "", 200, CC("max-age=60") "Age: 99999999999999999999\n", USE_ALONE,
+     UNCACHEABLE_EXPIRED, 60, INT64_C(2147483648), 0},
+    {"9111 4.2.3: a slow clock ages nothing", "", 200, CC("max-age=60") "Date: " DATE_MINUS_1K "\n", SHARE,
+     60, 0, 0},
+    {"9111 4.2.3: apparent_age behind an old cache", "", 200,
+     CC("max-age=60") "Via: 1.1 a, 1.0 b\nDate: " DATE_MINUS_1K "\n", USE_ALONE, UNCACHEABLE_EXPIRED, 60,
+     1000, 0},
+    {"9111 4.2.3: a fast clock is no negative age", "", 200,
+     CC("max-age=60") "Via: 1.0 b\nDate: " DATE_PLUS_60 "\n", SHARE, 60, 0, 0},
+
+    /* what forbids storing */
+    {"9111 5.2.2.5", "", 200, CC("no-store, max-age=60") ETAG, USE_ALONE, UNCACHEABLE_NO_STORE, -1, 0, 0},
+    {"9111 5.2.2.7", "", 200, CC("private, max-age=60"), USE_ALONE, UNCACHEABLE_PRIVATE, -1, 0, 0},
+    {"9111 5.2.2.7: with names", "", 200, CC("private=\"x\", max-age=60"), USE_ALONE, UNCACHEABLE_PRIVATE, -1,
+     0, 0},
+    {"9111 5.2.2.7: beside public", "", 200, CC("public, private, max-age=60"), USE_ALONE,
+     UNCACHEABLE_PRIVATE, -1, 0, 0},
+    {"9111 5.2.2.3: understood, no-store is ignored", "", 200, CC("must-understand, no-store, max-age=60"),
+     SHARE, 60, 0, 0},
+    {"9111 5.2.2.3: not understood", "", 299, CC("must-understand, max-age=60"), USE_ALONE,
+     UNCACHEABLE_NO_STORE, -1, 0, 0},
+    {"9111 3: any final status with a lifetime", "", 299, CC("max-age=60"), SHARE, 60, 0, 0},
+    {"9111 3: 403 too", "", 403, CC("max-age=60"), SHARE, 60, 0, 0},
+    {"9111 3: 206 is not stored here", "", 206, CC("max-age=60") "Content-Range: bytes 0-1/9\n", USE_ALONE,
+     UNCACHEABLE_PARTIAL, -1, 0, 0},
+    {"9111 3: 304 answers its own request", "", 304, CC("max-age=60"), USE_ALONE, UNCACHEABLE_STATUS, -1, 0,
+     0},
+    {"416 answers its own request", "Range: bytes=9-\n", 416, CC("max-age=60"), USE_ALONE, UNCACHEABLE_STATUS,
+     -1, 0, 0},
+    {"412 answers its own request", "If-Match: \"a\"\n", 412, CC("max-age=60"), USE_ALONE, UNCACHEABLE_STATUS,
+     -1, 0, 0},
+    {"9111 3: 403 without a lifetime", "", 403, ETAG, USE_ALONE, UNCACHEABLE_STATUS, 0, 0,
+     FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"Set-Cookie is refused", "", 200, CC("public, max-age=60") "Set-Cookie: a=b\n", USE_ALONE,
+     UNCACHEABLE_SET_COOKIE, -1, 0, 0},
+    {"9111 4.1: Vary *", "", 200, CC("max-age=60") "Vary: *\n", USE_ALONE, UNCACHEABLE_VARY_STAR, -1, 0, 0},
+    {"9111 4.1: * in the list", "", 200, CC("max-age=60") "Vary: Accept\nVary: a, *\n", USE_ALONE,
+     UNCACHEABLE_VARY_STAR, -1, 0, 0},
+    {"another Vary", "", 200, CC("max-age=60") "Vary: Accept\n", SHARE, 60, 0, 0},
+    {"9111 3.5: credentials", AUTH, 200, CC("max-age=60"), USE_ALONE, UNCACHEABLE_AUTHORIZATION, -1, 0, 0},
+    {"9111 3.5: public", AUTH, 200, CC("public, max-age=60"), SHARE, 60, 0, FACT_AUTH_MAY_SHARE},
+    {"9111 3.5: s-maxage", AUTH, 200, CC("s-maxage=60"), SHARE, 60, 0, FACT_S_MAXAGE | FACT_AUTH_MAY_SHARE},
+    {"9111 3.5: must-revalidate", AUTH, 200, CC("must-revalidate, max-age=60"), SHARE, 60, 0,
+     FACT_MUST_REVALIDATE | FACT_AUTH_MAY_SHARE},
+    {"9111 3.5: proxy-revalidate is not enough", AUTH, 200, CC("proxy-revalidate, max-age=60"), USE_ALONE,
+     UNCACHEABLE_AUTHORIZATION, -1, 0, 0},
+
+    /* stored, and validated each time */
+    {"9111 5.2.2.4", "", 200, CC("no-cache, max-age=60") ETAG, USE_VALIDATE, UNCACHEABLE_NO_CACHE, 60, 0,
+     FACT_NO_CACHE | FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"9111 5.2.2.4: with names", "", 200, CC("no-cache=\"x\", max-age=60") LM_1K, USE_VALIDATE,
+     UNCACHEABLE_NO_CACHE, 60, 0, FACT_NO_CACHE | FACT_HAS_VALIDATOR},
+    {"9111 5.2.2.4: nothing to validate with", "", 200, CC("no-cache, max-age=60"), USE_ALONE,
+     UNCACHEABLE_NO_CACHE, 60, 0, FACT_NO_CACHE},
+    {"9111 4.2.1: max-age=0", "", 200, CC("max-age=0") ETAG, USE_VALIDATE, UNCACHEABLE_EXPIRED, 0, 0,
+     FACT_STRONG_ETAG | FACT_HAS_VALIDATOR},
+    {"9111 5.2.2.8", "", 200, CC("max-age=60, proxy-revalidate"), SHARE, 60, 0, FACT_MUST_REVALIDATE},
+
+    /* failures */
+    {"404 with a lifetime", "", 404, CC("max-age=9"), SHARE, 9, 0, 0},
+    {"404 without", "", 404, "", USE_SHARE_ONCE, UNCACHEABLE_NO_LIFETIME, 0, 0, 0},
+    {"410 that has expired", "", 410, CC("max-age=0"), USE_SHARE_ONCE, UNCACHEABLE_EXPIRED, 0, 0, 0},
+    {"404 that is private", "", 404, CC("private"), USE_ALONE, UNCACHEABLE_PRIVATE, -1, 0, 0},
+    {"404 with Set-Cookie", "", 404, "Set-Cookie: a=b\n", USE_ALONE, UNCACHEABLE_SET_COOKIE, -1, 0, 0},
+    {"500 with a lifetime", "", 500, CC("max-age=9"), SHARE, 9, 0, 0},
+    {"500 without", "", 500, "", USE_SHARE_ONCE, UNCACHEABLE_ERROR, 0, 0, 0},
+    {"503 without", "", 503, "Retry-After: 5\n", USE_SHARE_ONCE, UNCACHEABLE_ERROR, 0, 0, 0},
+    {"500 with no-store", "", 500, CC("no-store"), USE_ERROR_ALONE, UNCACHEABLE_NO_STORE, -1, 0, 0},
+    {"502 that is private", "", 502, CC("private"), USE_ERROR_ALONE, UNCACHEABLE_PRIVATE, -1, 0, 0},
+    {"500 with Set-Cookie", "", 500, "Set-Cookie: a=b\n", USE_ERROR_ALONE, UNCACHEABLE_SET_COOKIE, -1, 0, 0},
+    {"400 is its own client's", "", 400, "", USE_ALONE, UNCACHEABLE_STATUS, 0, 0, 0},
+};
+
+static struct verdict judge(const struct config *cfg, const char *method, const char *request, int status,
+                            const char *lines)
+{
+    struct test_head asked, answered;
+    struct verdict v;
+    policy_judge(cfg, request_head(&asked, method, request), response_head(&answered, status, lines), NOW_MS,
+                 NOW_MS, &v);
+    return v;
+}
+
+static void check_row(const struct row *r)
+{
+    struct config cfg = policy_config();
+    struct verdict v = judge(&cfg, "GET", r->request, r->status, r->lines);
+    if (v.use != r->use || v.reason != r->reason)
+        fail_msg("%s: use %d, reason %s", r->rfc, v.use, uncacheable_reason_name(v.reason));
+    bool is_brief = r->reason == UNCACHEABLE_SET_COOKIE || r->reason == UNCACHEABLE_VARY_STAR;
+    if (v.remember_briefly != is_brief || v.strip_set_cookie)
+        fail_msg("%s: briefly %d, strip %d", r->rfc, v.remember_briefly, v.strip_set_cookie);
+    if (r->lifetime_s >= 0 && v.facts.lifetime_ms != r->lifetime_s * 1000)
+        fail_msg("%s: lifetime %lld ms", r->rfc, (long long)v.facts.lifetime_ms);
+    if (v.facts.initial_age_ms != r->initial_age_s * 1000)
+        fail_msg("%s: age %lld ms", r->rfc, (long long)v.facts.initial_age_ms);
+    if (r->lifetime_s >= 0 && v.facts.flags != r->flags)
+        fail_msg("%s: flags %#x", r->rfc, v.facts.flags);
+    assert_int_equal(v.facts.status, r->status);
+}
+
+static void test_verdicts(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check_row(&rows[i]);
+}
+
+static void test_heuristic_statuses(void **state) /* RFC 9110 section 15.1 */
+{
+    static const int cacheable[] = {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501};
+    struct config cfg = policy_config();
+    for (int status = 200; status < 600; status++) {
+        bool is_expected = false;
+        for (size_t i = 0; i < ARRAY_LEN(cacheable); i++)
+            is_expected |= cacheable[i] == status;
+        struct verdict v = judge(&cfg, "GET", "", status, LM_1K DATE);
+        if ((v.use == USE_SHARE) != is_expected)
+            fail_msg("%d: use %d", status, v.use);
+    }
+}
+
+static void test_request_methods(void **state)
+{
+    struct config cfg = policy_config();
+    assert_int_equal(judge(&cfg, "HEAD", "", 200, CC("max-age=9")).use, USE_SHARE);
+    struct verdict v = judge(&cfg, "POST", "", 200, CC("max-age=9"));
+    assert_int_equal(v.use, USE_ALONE);
+    assert_int_equal(v.reason, UNCACHEABLE_METHOD);
+}
+
+static void test_times(void **state) /* RFC 9111 section 4.2.3: the age counts from the request */
+{
+    struct config cfg = policy_config();
+    struct test_head asked, answered;
+    struct verdict v;
+    const struct http_head *q = request_head(&asked, "GET", "");
+    const struct http_head *a = response_head(
+        &answered, 200, CC("max-age=60, stale-while-revalidate=3, stale-if-error=4") "Age: 10\n" LM_1K);
+    policy_judge(&cfg, q, a, NOW_MS, NOW_MS + 2500, &v);
+    assert_int_equal(v.facts.initial_age_ms, 12500);
+    assert_int_equal(v.facts.request_ms, NOW_MS);
+    assert_int_equal(v.facts.response_ms, NOW_MS + 2500);
+    assert_int_equal(v.facts.swr_ms, 3000);
+    assert_int_equal(v.facts.sie_ms, 4000);
+    assert_int_equal(v.facts.last_modified_s, NOW_S - 1000);
+    policy_judge(&cfg, q, a, NOW_MS, NOW_MS - 2500, &v); /* the clock was set back meanwhile */
+    assert_int_equal(v.facts.initial_age_ms, 10000);
+    a = response_head(&answered, 200, CC("max-age=60"));
+    policy_judge(&cfg, q, a, NOW_MS, NOW_MS, &v);
+    assert_int_equal(v.facts.swr_ms, -1);
+    assert_int_equal(v.facts.sie_ms, -1);
+    assert_int_equal(v.facts.last_modified_s, -1);
+    answered.head.minor = 0; /* an HTTP/1.0 origin: apparent_age counts */
+    add_lines(&answered, "Date: " DATE_MINUS_1K "\n");
+    policy_judge(&cfg, q, a, NOW_MS, NOW_MS, &v);
+    assert_int_equal(v.facts.initial_age_ms, 1000000);
+}
+
+static void test_switches(void **state)
+{
+    const char *cookie = CC("max-age=60") "Set-Cookie: a=b\n";
+    struct config cfg = policy_config();
+    cfg.cache.set_cookie = SET_COOKIE_STRIP;
+    struct verdict v = judge(&cfg, "GET", "", 200, cookie);
+    assert_int_equal(v.use, USE_SHARE);
+    assert_true(v.strip_set_cookie);
+    assert_false(judge(&cfg, "GET", "", 200, CC("max-age=60")).strip_set_cookie);
+    v = judge(&cfg, "GET", "", 200, CC("private") "Set-Cookie: a=b\n");
+    assert_int_equal(v.use, USE_ALONE);
+    assert_false(v.strip_set_cookie); /* its own client gets it */
+    v = judge(&cfg, "GET", "", 200, "Set-Cookie: a=b\n");
+    assert_int_equal(v.reason, UNCACHEABLE_NO_LIFETIME);
+    assert_false(v.strip_set_cookie); /* here too */
+
+    cfg.cache.set_cookie = SET_COOKIE_STORE;
+    v = judge(&cfg, "GET", "", 200, cookie);
+    assert_int_equal(v.use, USE_SHARE);
+    assert_false(v.strip_set_cookie);
+
+    cfg.cache.heuristic = false;
+    assert_int_equal(judge(&cfg, "GET", "", 200, LM_1K DATE).use, USE_VALIDATE);
+
+    const char *asked = CC("no-store"); /* RFC 9111 section 5.2.1.5 */
+    assert_int_equal(judge(&cfg, "GET", asked, 200, CC("max-age=60")).use, USE_SHARE);
+    cfg.client.cache_control = CLIENT_CC_OBEY;
+    v = judge(&cfg, "GET", asked, 200, CC("max-age=60"));
+    assert_int_equal(v.use, USE_ALONE);
+    assert_int_equal(v.reason, UNCACHEABLE_REQUEST);
+}
+
+static const struct {
+    const char *rfc, *lines;
+    int cache_control;
+    uint32_t flags;
+    int64_t age_s, lifetime_s;
+    bool is_allowed;
+} answers[] = {
+    {"plain", "", CLIENT_CC_IGNORE, 0, 0, 60, true},
+    {"9111 3.5", AUTH, CLIENT_CC_IGNORE, 0, 0, 60, false},
+    {"9111 3.5: allowed", AUTH, CLIENT_CC_IGNORE, FACT_AUTH_MAY_SHARE, 0, 60, true},
+    {"an edge cannot force a refetch", CC("no-cache, max-age=0, min-fresh=99"), CLIENT_CC_IGNORE, 0, 0, 60,
+     true},
+    {"9111 5.2.1.4", CC("no-cache"), CLIENT_CC_OBEY, 0, 0, 60, false},
+    {"9111 5.2.1.1: young enough", CC("max-age=10"), CLIENT_CC_OBEY, 0, 10, 60, true},
+    {"9111 5.2.1.1: too old", CC("max-age=10"), CLIENT_CC_OBEY, 0, 11, 60, false},
+    {"9111 5.2.1.1: not stale", CC("max-age=100"), CLIENT_CC_OBEY, 0, 61, 60, false},
+    {"9111 5.2.1.2: but with max-stale", CC("max-age=100, max-stale=5"), CLIENT_CC_OBEY, 0, 61, 60, true},
+    {"9111 5.2.1.2: no more than", CC("max-stale=5"), CLIENT_CC_OBEY, 0, 66, 60, false},
+    {"9111 5.2.1.2: of any age", CC("max-stale"), CLIENT_CC_OBEY, 0, 6600, 60, true},
+    {"9111 5.2.1.3", CC("min-fresh=30"), CLIENT_CC_OBEY, 0, 30, 60, true},
+    {"9111 5.2.1.3: too little left", CC("min-fresh=30"), CLIENT_CC_OBEY, 0, 31, 60, false},
+    {"9111 5.2.1.7", CC("only-if-cached"), CLIENT_CC_OBEY, 0, 0, 60, true},
+    {"9111 3.5 comes first", AUTH CC("max-age=10"), CLIENT_CC_OBEY, 0, 0, 60, false},
+};
+
+static void test_may_answer(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        struct config cfg = policy_config();
+        cfg.client.cache_control = answers[i].cache_control;
+        struct response_facts f = {.response_ms = NOW_MS,
+                                   .initial_age_ms = answers[i].age_s * 1000,
+                                   .lifetime_ms = answers[i].lifetime_s * 1000,
+                                   .flags = answers[i].flags};
+        struct test_head asked;
+        bool may = policy_may_answer(&cfg, request_head(&asked, "GET", answers[i].lines), &f, NOW_MS);
+        if (may != answers[i].is_allowed)
+            fail_msg("%s", answers[i].rfc);
+    }
+}
+
+static const struct {
+    const char *why, *method, *lines;
+    bool has_content;
+    enum request_kind kind;
+    int err;
+} kinds[] = {
+    {"GET", "GET", "", false, REQUEST_LOOKUP, 0},
+    {"HEAD", "HEAD", "", false, REQUEST_LOOKUP, 0},
+    {"GET with content", "GET", "", true, REQUEST_PASS, 0},
+    {"credentials do not make content safe", "GET", AUTH, true, REQUEST_PASS, 0},
+    {"credentials", "GET", AUTH, false, REQUEST_SOLO, 0},
+    {"9111 4.3.2: If-Match", "GET", "If-Match: \"a\"\n", false, REQUEST_SOLO, 0},
+    {"9111 4.3.2: If-Unmodified-Since", "HEAD", "If-Unmodified-Since: " DATE_NOW "\n", false, REQUEST_SOLO,
+     0},
+    {"9111 4.3.2: If-None-Match is ours", "GET", "If-None-Match: \"a\"\n", false, REQUEST_LOOKUP, 0},
+    {"a range", "GET", "Range: bytes=0-1\n", false, REQUEST_LOOKUP, 0},
+    {"POST", "POST", "", true, REQUEST_PASS, 0},
+    {"DELETE", "DELETE", "", false, REQUEST_PASS, 0},
+    {"9110 9.1: an unknown method", "PROPFIND", "", false, REQUEST_PASS, 0},
+    {"9110 9.1: methods have a case", "get", "", false, REQUEST_PASS, 0},
+    {"CONNECT", "CONNECT", "", false, REQUEST_REFUSE, ERR_METHOD},
+    {"TRACE", "TRACE", "", false, REQUEST_REFUSE, ERR_METHOD},
+    {"PURGE", "PURGE", "", false, REQUEST_REFUSE, ERR_METHOD},
+    {"9110 7.6.2: OPTIONS", "OPTIONS", "Max-Forwards: 1\n", false, REQUEST_PASS, 0},
+    {"9110 7.6.2: OPTIONS ends here", "OPTIONS", "Max-Forwards: 0\n", false, REQUEST_REFUSE,
+     ERR_NOT_IMPLEMENTED},
+    {"9110 7.6.2: only for OPTIONS", "GET", "Max-Forwards: 0\n", false, REQUEST_LOOKUP, 0},
+    {"8586 2: another's id", "GET", "CDN-Loop: shield-host-2, shield\n", false, REQUEST_LOOKUP, 0},
+    {"8586 2: our id", "GET", "CDN-Loop: a.example\nCDN-Loop: b; x=\"y\", shield-host-1; z=1\n", false,
+     REQUEST_REFUSE, ERR_LOOP},
+    {"8586 2: our id in any case", "POST", "CDN-Loop: Shield-Host-1\n", true, REQUEST_REFUSE, ERR_LOOP},
+    {"8586 2: only as a cdn-id", "GET", "CDN-Loop: b; x=shield-host-1\n", false, REQUEST_LOOKUP, 0},
+    {"8586 3: an open quote hides nothing", "GET", "CDN-Loop: a; b=\"c, shield-host-1\n", false,
+     REQUEST_REFUSE, ERR_LOOP},
+};
+
+static void test_sort(void **state)
+{
+    struct config cfg = policy_config();
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct test_head asked;
+        struct request_verdict v;
+        policy_sort_request(&cfg, request_head(&asked, kinds[i].method, kinds[i].lines), kinds[i].has_content,
+                            &v);
+        if (v.kind != kinds[i].kind || v.err != kinds[i].err)
+            fail_msg("%s: kind %d, %s", kinds[i].why, v.kind, err_name(v.err));
+    }
+}
+
+static void test_hosts(void **state)
+{
+    static const struct {
+        const char *lines;
+        int err;
+    } hosts[] = {
+        {"Host: www.example.com\n", 0},
+        {"Host: WWW.Example.com:8080\n", 0},
+        {"Host: [::1]:80\n", 0},
+        {"Host: [::1]\n", 0},
+        {"Host: example.com\n", ERR_MISDIRECTED},
+        {"Host: www.example.com.evil\n", ERR_MISDIRECTED},
+        {"", ERR_MISDIRECTED},
+    };
+    char *served[] = {(char *)"a.example", (char *)"www.example.com", (char *)"[::1]", NULL};
+    struct config cfg = policy_config();
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct test_head asked;
+        struct request_verdict v;
+        const struct http_head *request = request_head(&asked, "GET", hosts[i].lines);
+        cfg.hosts = served;
+        policy_sort_request(&cfg, request, false, &v);
+        if (v.err != hosts[i].err)
+            fail_msg("%s", hosts[i].lines);
+        cfg.hosts = served + 3; /* an empty list: all */
+        policy_sort_request(&cfg, request, false, &v);
+        assert_int_equal(v.err, 0);
+    }
+}
+
+static void test_invalidates(void **state) /* RFC 9111 section 4.4 */
+{
+    assert_true(policy_invalidates(METHOD_POST, 200));
+    assert_true(policy_invalidates(METHOD_PUT, 204));
+    assert_true(policy_invalidates(METHOD_DELETE, 303));
+    assert_true(policy_invalidates(METHOD_OTHER, 299));
+    assert_false(policy_invalidates(METHOD_POST, 400));
+    assert_false(policy_invalidates(METHOD_POST, 500));
+    assert_false(policy_invalidates(METHOD_POST, 100));
+    assert_false(policy_invalidates(METHOD_GET, 200));
+    assert_false(policy_invalidates(METHOD_OPTIONS, 200));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_heuristic_statuses),
+        cmocka_unit_test(test_request_methods),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_may_answer),
+        cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_invalidates),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

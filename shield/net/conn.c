@@ -1,0 +1,188 @@
+#include "shield/net/conn.h"
+
+#include <stdlib.h>
+
+#include "common/check.h"
+#include "common/err.h"
+
+/* Every uv handle's data points to its conn. */
+static struct conn *conn_of(void *handle)
+{
+    return ((uv_handle_t *)handle)->data;
+}
+
+static int init_stream(struct conn *c, struct loop *l, const struct conn_ops *ops, bool is_pipe)
+{
+    c->ops = ops;
+    c->loop = l;
+    c->is_pipe = is_pipe;
+    c->reading = c->writing = c->closing = false;
+    int rc = is_pipe ? uv_pipe_init(&l->uv, &c->u.pipe, 0) : uv_tcp_init(&l->uv, &c->u.tcp);
+    REQUIRE(rc == 0); /* neither makes a system call before it has an address family */
+    c->u.handle.data = c;
+    return 0;
+}
+
+int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, uv_stream_t *server)
+{
+    init_stream(c, l, ops, server->type == UV_NAMED_PIPE);
+    if (uv_accept(server, &c->u.stream) != 0) {
+        conn_close(c, false);
+        return ERR_SYSTEM;
+    }
+    if (!c->is_pipe)
+        uv_tcp_nodelay(&c->u.tcp, 1);
+    return 0;
+}
+
+static void on_connect(uv_connect_t *req, int status)
+{
+    struct conn *c = req->data;
+    free(req);
+    if (c->closing)
+        return;
+    if (status == 0 && !c->is_pipe)
+        uv_tcp_nodelay(&c->u.tcp, 1);
+    c->ops->on_connected(c, status == 0 ? 0 : ERR_CONNECT);
+}
+
+int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, const struct netaddr *to)
+{
+    bool is_pipe = to->ss.ss_family == AF_UNIX;
+    init_stream(c, l, ops, is_pipe);
+    uv_connect_t *req = malloc(sizeof *req);
+    if (req == NULL)
+        return ERR_NOMEM;
+    req->data = c;
+    if (is_pipe) { /* reports every failure through the callback */
+        uv_pipe_connect(req, &c->u.pipe, ((const struct sockaddr_un *)&to->ss)->sun_path, on_connect);
+        return 0;
+    }
+    if (uv_tcp_connect(req, &c->u.tcp, (const struct sockaddr *)&to->ss, on_connect) != 0) {
+        free(req);
+        return ERR_CONNECT;
+    }
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    out->base = conn_of(handle)->loop->read_buf;
+    out->len = LOOP_READ_BYTES;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *c = conn_of(stream);
+    if (n > 0) {
+        c->ops->on_data(c, buf->base, (size_t)n);
+    } else if (n == UV_EOF) {
+        conn_read_stop(c);
+        c->ops->on_eof(c);
+    } else if (n < 0) {
+        conn_read_stop(c);
+        c->ops->on_error(c, ERR_RESET);
+    }
+}
+
+void conn_read_start(struct conn *c)
+{
+    if (c->reading || c->closing)
+        return;
+    c->reading = true;
+    uv_read_start(&c->u.stream, lend_buffer, on_read);
+}
+
+void conn_read_stop(struct conn *c)
+{
+    if (!c->reading)
+        return;
+    c->reading = false;
+    uv_read_stop(&c->u.stream);
+}
+
+/* ---- writing ---- */
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct conn *c = conn_of(req->handle);
+    free(req);
+    c->writing = false;
+    if (c->closing)
+        return;
+    if (status != 0)
+        c->ops->on_error(c, ERR_RESET);
+    else
+        c->ops->on_drained(c);
+}
+
+int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
+{
+    REQUIRE(n > 0 && n <= CONN_IOV && !c->writing && !c->closing);
+    int sent = uv_try_write(&c->u.stream, bufs, n);
+    if (sent < 0 && sent != UV_EAGAIN)
+        return -1;
+
+    uv_buf_t rest[CONN_IOV];
+    unsigned n_rest = 0;
+    size_t skip = sent < 0 ? 0 : (size_t)sent;
+    for (unsigned i = 0; i < n; i++) {
+        size_t gone = MIN(skip, bufs[i].len);
+        skip -= gone;
+        if (gone < bufs[i].len)
+            rest[n_rest++] = uv_buf_init(bufs[i].base + gone, (unsigned)(bufs[i].len - gone));
+    }
+    if (n_rest == 0)
+        return 1;
+    uv_write_t *req = malloc(sizeof *req);
+    if (req == NULL || uv_write(req, &c->u.stream, rest, n_rest, on_written) != 0) {
+        free(req);
+        return -1;
+    }
+    c->writing = true;
+    return 0;
+}
+
+bool conn_is_writing(const struct conn *c)
+{
+    return c->writing;
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    free(req); /* a peer that is gone shows when reading */
+}
+
+void conn_shutdown(struct conn *c)
+{
+    uv_shutdown_t *req = malloc(sizeof *req);
+    if (req == NULL || uv_shutdown(req, &c->u.stream, on_shutdown) != 0)
+        free(req);
+}
+
+/* ---- the end ---- */
+
+bool conn_peer(const struct conn *c, struct sockaddr_storage *out)
+{
+    int len = sizeof *out;
+    return !c->is_pipe && uv_tcp_getpeername(&c->u.tcp, (struct sockaddr *)out, &len) == 0;
+}
+
+static void on_close(uv_handle_t *handle)
+{
+    struct conn *c = conn_of(handle);
+    c->ops->on_closed(c);
+}
+
+void conn_close(struct conn *c, bool abort)
+{
+    if (c->closing)
+        return;
+    conn_read_stop(c);
+    c->closing = true;
+    if (abort && !c->is_pipe && uv_tcp_close_reset(&c->u.tcp, on_close) == 0)
+        return;
+    uv_close(&c->u.handle, on_close);
+}

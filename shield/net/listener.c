@@ -1,0 +1,167 @@
+#include "shield/net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/ops/log.h"
+
+enum { BACKLOG = 65535 }; /* the kernel caps it at net.core.somaxconn */
+
+static const struct sockaddr *sockaddr_of(const struct netaddr *a)
+{
+    return (const struct sockaddr *)&a->ss;
+}
+
+static int say_why(struct buf *errors, const struct netaddr *addr, const char *what)
+{
+    buf_put_lit(errors, "listen ");
+    netaddr_put(errors, sockaddr_of(addr));
+    buf_printf(errors, ": %s: %s\n", what, strerror(errno));
+    return ERR_SYSTEM;
+}
+
+/* ---- binding ---- */
+
+static int bind_tcp(struct netaddr *addr)
+{
+    int on = 1;
+    int fd = socket(addr->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (addr->ss.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, sockaddr_of(addr), addr->len) != 0 || listen(fd, BACKLOG) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+/* SO_REUSEPORT lets a second process of the same user share the port in silence: ask first without it. */
+static bool is_taken(const struct netaddr *addr)
+{
+    int on = 1;
+    int fd = socket(addr->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (addr->ss.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    bool taken = bind(fd, sockaddr_of(addr), addr->len) != 0;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return taken;
+}
+
+static bool remove_stale(const struct netaddr *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool live = connect(fd, sockaddr_of(addr), addr->len) == 0;
+    bool stale = !live && errno == ECONNREFUSED;
+    close(fd);
+    if (stale)
+        unlink(((const struct sockaddr_un *)&addr->ss)->sun_path);
+    errno = EADDRINUSE;
+    return stale;
+}
+
+static int bind_unix(const struct netaddr *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    int rc = bind(fd, sockaddr_of(addr), addr->len);
+    if (rc != 0 && errno == EADDRINUSE && remove_stale(addr))
+        rc = bind(fd, sockaddr_of(addr), addr->len);
+    if (rc == 0)
+        rc = listen(fd, BACKLOG);
+    if (rc != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsigned n, struct buf *errors)
+{
+    REQUIRE(n > 0 && n <= LOOP_MAX);
+    *s = (struct listen_socket){ .addr = *addr, .n = n };
+    for (unsigned i = 0; i < n; i++)
+        s->fds[i] = -1;
+    bool is_unix = addr->ss.ss_family == AF_UNIX;
+    if (!is_unix && is_taken(addr))
+        return say_why(errors, addr, "cannot bind");
+    for (unsigned i = 0; i < n; i++) {
+        s->fds[i] = !is_unix ? bind_tcp(&s->addr) : i == 0 ? bind_unix(addr) : dup(s->fds[0]);
+        if (s->fds[i] < 0) {
+            say_why(errors, addr, "cannot bind");
+            listen_socket_close(s);
+            return ERR_SYSTEM;
+        }
+        if (i == 0 && !is_unix) /* port 0: the others follow the first */
+            getsockname(s->fds[0], (struct sockaddr *)&s->addr.ss, &s->addr.len);
+    }
+    return 0;
+}
+
+void listen_socket_close(struct listen_socket *s)
+{
+    bool is_unix = s->addr.ss.ss_family == AF_UNIX;
+    if (is_unix && s->n > 0)
+        unlink(((const struct sockaddr_un *)&s->addr.ss)->sun_path);
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->fds[i] >= 0)
+            close(s->fds[i]);
+    s->n = 0;
+}
+
+/* ---- accepting ---- */
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct listener *n = server->data;
+    if (status == 0)
+        n->on_ready(n, server);
+    else
+        log_warn("listen: cannot accept: %s", uv_strerror(status));
+}
+
+int listener_open(struct listener *n, struct loop *l, struct listen_socket *s, unsigned index,
+                  void (*on_ready)(struct listener *l, uv_stream_t *server), void *ctx)
+{
+    bool is_unix = s->addr.ss.ss_family == AF_UNIX;
+    int rc = is_unix ? uv_pipe_init(&l->uv, &n->u.pipe, 0) : uv_tcp_init(&l->uv, &n->u.tcp);
+    if (rc != 0)
+        return ERR_SYSTEM;
+    n->u.handle.data = n;
+    n->on_ready = on_ready;
+    n->ctx = ctx;
+    n->open = true;
+    rc = is_unix ? uv_pipe_open(&n->u.pipe, s->fds[index]) : uv_tcp_open(&n->u.tcp, s->fds[index]);
+    if (rc == 0) {
+        s->fds[index] = -1;
+        rc = uv_listen(&n->u.stream, BACKLOG, on_connection);
+    }
+    return rc == 0 ? 0 : ERR_SYSTEM;
+}
+
+void listener_close(struct listener *n)
+{
+    if (!n->open)
+        return;
+    n->open = false;
+    uv_close(&n->u.handle, NULL);
+}

@@ -1,0 +1,77 @@
+/* call - one request to an origin and its answer, over whatever connections that takes.
+ *
+ *   IDLE --> QUEUED --> RESOLVING --> CONNECTING --> HEAD --> BODY --> ENDED
+ *              `-----------`--------------`-----------`-------`-----> ENDED (with an error)
+ *
+ * It holds a place of the origin's gate from QUEUED to ENDED, tries the servers and their addresses in turn
+ * (connect_attempts in all), and repeats a request only if it is safe and a reused connection died before the first
+ * byte of an answer, once. Own loop only; no event comes from inside a call into this module. */
+#ifndef SHIELD_ORIGIN_CALL_H
+#define SHIELD_ORIGIN_CALL_H
+
+#include "shield/origin/upstream.h"
+
+struct origin_call;
+
+struct origin_call_ops {
+    /* A final head; spans are valid during the call only. */
+    void (*on_head)(struct origin_call *c, const struct http_head *head);
+    void (*on_body)(struct origin_call *c, const char *p, size_t n);
+    /* origin_call_write may be called (again). */
+    void (*on_room)(struct origin_call *c);
+    /* The last event: 0 for a complete response, else why not (ERR_TRUNCATED, ERR_HEAD_TIMEOUT, ...). */
+    void (*on_end)(struct origin_call *c, int err);
+};
+
+enum call_state { CALL_IDLE, CALL_QUEUED, CALL_RESOLVING, CALL_CONNECTING, CALL_HEAD, CALL_BODY, CALL_ENDED };
+
+struct origin_call_request {
+    unsigned origin_index;
+    enum origin_kind kind;
+    enum http_method method;
+    enum http1_framing content; /* BODY_NONE, or what origin_call_write will bring */
+    uint64_t content_length;
+};
+
+/* Embed it, zeroed. An event may cancel the call, but the memory must outlive the event. The request head is put into `head` before the start. */
+struct origin_call {
+    const struct origin_call_ops *ops;
+    struct buf head; /* the request's head, complete; freed at the end */
+    struct origin_call_request request;
+    int64_t sent_wall_ms; /* when the request left, for RFC 9111 section 4.2.3 */
+
+    /* private */
+    struct upstream_pool *pool;
+    struct upstream *upstream;
+    struct gate_place *place;
+    struct resolve question;
+    struct loop_timer timer;
+    struct http1_scan scan;
+    struct http1_body body;
+    struct buf in; /* an incomplete response head */
+    enum call_state state;
+    int pending_err; /* to be told from the next turn */
+    unsigned attempt, first_server, n_1xx;
+    uint64_t sent_us, content_left;
+    char chunk_line[20];
+    bool reused, retried, got_bytes, content_done, keep_alive, paused, asking;
+};
+
+/* Start; every outcome comes as an event from a later turn. */
+void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const struct origin_call_ops *ops,
+                       const struct origin_call_request *request);
+
+/* No event comes any more; the connection is closed at once. Safe in any state, also after on_end. */
+void origin_call_cancel(struct origin_call *c);
+
+/* Stop and go on reading the answer; what has been read already still comes. */
+void origin_call_pause(struct origin_call *c);
+void origin_call_resume(struct origin_call *c);
+
+/* Send request content: only when origin_call_has_room. The bytes must stay until on_room. origin_call_finish ends the
+ * content; for BODY_LENGTH exactly content_length bytes must have been written by then. */
+bool origin_call_has_room(const struct origin_call *c);
+void origin_call_write(struct origin_call *c, const char *p, size_t n);
+void origin_call_finish(struct origin_call *c);
+
+#endif

@@ -1,0 +1,502 @@
+#include "shield/cache/cache.h"
+
+#include <stdlib.h>
+
+#include <xxhash.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "shield/cache/entry.h"
+#include "shield/policy/vary.h"
+
+enum { SHARDS = 256, BRIEF_MARK_MS = 10 * 1000 };
+
+struct cache {
+    struct shard shards[SHARDS];
+    struct ram *ram;
+    struct disk *disk;
+    uint64_t seed;
+    _Atomic uint64_t flights;
+};
+
+static struct shard *shard_of(struct cache *c, uint64_t hash)
+{
+    return &c->shards[hash % SHARDS];
+}
+
+uint64_t cache_hash(const struct cache *c, struct span key)
+{
+    return XXH3_64bits_withSeed(key.p, key.len, c->seed);
+}
+
+/* ---- the RAM tier ---- */
+
+static void forget(struct cache *c, struct object *o)
+{
+    const struct stored_head *h = object_head(o);
+    struct shard *s = shard_of(c, h->key_hash);
+    struct object *taken = NULL;
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = shard_find(s, h->key_hash, h->key);
+    if (e != NULL && entry_take_variant(e, o, &taken))
+        shard_tidy(s, e, clock_mono_ms());
+    pthread_mutex_unlock(&s->lock);
+    object_unref(&taken);
+}
+
+/* Into the RAM tier; what has to go for it leaves the index. Without a lock held. */
+static void keep_in_ram(struct cache *c, struct object *o)
+{
+    struct list_node victims;
+    list_init(&victims);
+    ram_insert(c->ram, o, &victims);
+    while (!list_empty(&victims)) {
+        struct object_ram *m = container_of(victims.next, struct object_ram, link);
+        struct object *victim = object_of_ram(m);
+        list_remove(&m->link);
+        forget(c, victim);
+        object_unref(&victim);
+    }
+}
+
+static void drop_fallen(struct cache *c, struct object *fallen[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (fallen[i] != NULL)
+            ram_remove(c->ram, fallen[i]);
+        object_unref(&fallen[i]);
+    }
+}
+
+/* ---- asking ---- */
+
+static bool flight_matches(struct flight *f, const struct cache_question *q, struct buf *scratch)
+{
+    const struct flight_request *what = flight_what(f);
+    if (what->method != q->what.method && !(what->method == METHOD_GET && q->what.method == METHOD_HEAD))
+        return false;
+    if (!what->variant_known || what->names.len == 0)
+        return true;
+    scratch->len = 0;
+    policy_vary_key(q->env->loop->config, what->names, q->what.head, scratch);
+    return !scratch->failed && span_eq(buf_span(scratch), what->variant);
+}
+
+static struct flight *find_flight(struct entry *e, const struct cache_question *q, struct buf *scratch)
+{
+    list_each (n, &e->flights) {
+        struct flight *f = flight_of_table_link(n);
+        if (flight_matches(f, q, scratch))
+            return f;
+    }
+    return NULL;
+}
+
+static bool limit_flights(struct cache *c, struct loop *l)
+{
+    if (atomic_load(&c->flights) < l->config->flight.max_flights)
+        return false;
+    metric_limit(l->metrics, MAX_FLIGHTS);
+    return true;
+}
+
+/* Under the lock: a new flight for the question, its waiter the leader. */
+static struct flight *start_flight(struct cache *c, struct shard *s, const struct cache_question *q,
+                                   struct object *stale, struct buf *scratch, int *err)
+{
+    struct loop *l = q->env->loop;
+    struct flight_request what = q->what;
+    *err = ERR_BUSY;
+    if (limit_flights(c, l))
+        return NULL;
+    *err = ERR_NOMEM;
+    struct entry *e = shard_find_or_add(s, what.key_hash, what.key);
+    if (e == NULL)
+        return NULL;
+    what.kind = KIND_MISS;
+    what.mode = FORWARD_SHARED;
+    what.content = BODY_NONE;
+    what.may_store = true;
+    if (e->names_known) {
+        scratch->len = 0;
+        policy_vary_key(l->config, e->names, what.head, scratch);
+        what.names = e->names;
+        what.variant = buf_span(scratch);
+        what.variant_known = !scratch->failed;
+    }
+    if (stale != NULL && what.method == METHOD_GET && (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
+        what.validating = stale;
+    struct flight *f = flight_new(q->env, &what, true);
+    if (f == NULL) {
+        shard_tidy(s, e, loop_now_ms(l));
+        return NULL;
+    }
+    q->waiter->is_leader = true;
+    *err = flight_join(f, l, q->waiter);
+    if (*err != 0) {
+        flight_discard(&f);
+        shard_tidy(s, e, loop_now_ms(l));
+        return NULL;
+    }
+    list_add_tail(&e->flights, flight_table_link(f));
+    flight_set_slot(f, e);
+    atomic_fetch_add(&c->flights, 1);
+    return f;
+}
+
+static enum miss_reason why_missed(const struct entry *e, const struct object *stale)
+{
+    if (stale != NULL)
+        return (object_head(stale)->facts.flags & FACT_NO_CACHE) ? MISSED_NO_CACHE : MISSED_EXPIRED;
+    return e != NULL && e->variants != NULL ? MISSED_VARY : MISSED_ABSENT;
+}
+
+static void answer_alone(const struct cache_question *q, struct object *stale, enum miss_reason reason,
+                         struct cache_reply *out)
+{
+    *out = (struct cache_reply){ .answer = CACHE_ALONE, .reason = reason };
+    if (stale != NULL && q->what.method == METHOD_GET &&
+        (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
+        out->object = object_ref(stale);
+}
+
+/* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
+static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
+                             struct cache_reply *out)
+{
+    struct loop *l = q->env->loop;
+    const struct config *cfg = l->config;
+    int64_t now_ms = clock_wall_ms();
+    struct buf *scratch = loop_scratch(l);
+    struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
+    struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, scratch) : NULL;
+    if (o != NULL) {
+        const struct response_facts *facts = &object_head(o)->facts;
+        bool allowed = policy_may_answer(cfg, q->what.head, facts, now_ms);
+        if (allowed && !q->only_new && facts_reusable(facts, now_ms)) {
+            *out = (struct cache_reply){ .answer = CACHE_HIT, .object = object_ref(o) };
+            return NULL;
+        }
+        if (!allowed)
+            o = NULL; /* neither served nor validated for this request */
+    }
+    if (!q->may_join) {
+        answer_alone(q, NULL, MISSED_AUTHORIZATION, out); /* a shared validation would not carry its credentials */
+        return NULL;
+    }
+    if (q->only_new) {
+        answer_alone(q, o, MISSED_UNCACHEABLE, out);
+        return NULL;
+    }
+    if (e != NULL && entry_is_marked(e, MARK_UNCACHEABLE, loop_now_ms(l))) {
+        answer_alone(q, o, MISSED_UNCACHEABLE, out);
+        return NULL;
+    }
+    if (e != NULL && entry_is_marked(e, MARK_ERROR, loop_now_ms(l))) {
+        *out = (struct cache_reply){ .answer = CACHE_FAILED, .err = e->mark_err };
+        return NULL;
+    }
+    *out = (struct cache_reply){ .answer = CACHE_WAIT, .reason = why_missed(e, o) };
+    struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
+    int err = 0;
+    if (f != NULL) {
+        q->waiter->is_leader = false;
+        err = flight_join(f, l, q->waiter);
+        f = NULL;
+    } else {
+        f = start_flight(c, s, q, o, scratch, &err);
+    }
+    if (err != 0)
+        *out = (struct cache_reply){ .answer = CACHE_FAILED, .reason = out->reason, .err = err };
+    return f;
+}
+
+void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out)
+{
+    struct shard *s = shard_of(c, q->what.key_hash);
+    pthread_mutex_lock(&s->lock);
+    struct flight *launch = decide(c, s, q, out);
+    pthread_mutex_unlock(&s->lock);
+
+    if (launch != NULL) {
+        flight_launch(launch);
+    } else if (out->answer == CACHE_HIT) {
+        ram_touch(out->object);
+        if (c->disk != NULL)
+            disk_note_hit(c->disk, out->object);
+    }
+}
+
+/* ---- what flights report ---- */
+
+static void unlink_flight(struct cache *c, struct flight *f)
+{
+    if (flight_slot(f) == NULL)
+        return;
+    list_remove(flight_table_link(f));
+    flight_set_slot(f, NULL);
+    atomic_fetch_sub(&c->flights, 1);
+}
+
+static bool put_object(struct cache *c, struct shard *s, struct object *o, uint32_t max_variants,
+                       struct object *fallen[2])
+{
+    const struct stored_head *h = object_head(o);
+    struct entry *e = shard_find_or_add(s, h->key_hash, h->key);
+    if (e == NULL)
+        return false;
+    entry_set_names(e, h->names);
+    if (!entry_put_variant(e, o, max_variants, fallen))
+        return false;
+    if (h->facts.lifetime_ms > 0)
+        shard_unmark(s, e);
+    return true;
+}
+
+static bool on_found(void *ctx, struct flight *f, struct object *o)
+{
+    struct cache *c = ctx;
+    const struct flight_request *what = flight_what(f);
+    const struct config *cfg = loop_current()->config;
+    const struct response_facts *facts = &object_head(o)->facts;
+    int64_t now_ms = clock_wall_ms();
+    bool answers = facts_reusable(facts, now_ms) && policy_may_answer(cfg, what->head, facts, now_ms);
+    struct shard *s = shard_of(c, what->key_hash);
+    struct object *fallen[2] = { NULL, NULL };
+    pthread_mutex_lock(&s->lock);
+    bool fenced = flight_slot(f) == NULL; /* invalidated while the disk was read: this is what was invalidated */
+    bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
+    answers &= !fenced;
+    if (answers)
+        unlink_flight(c, f);
+    pthread_mutex_unlock(&s->lock);
+    drop_fallen(c, fallen);
+    if (put)
+        keep_in_ram(c, o);
+    return answers;
+}
+
+static void mark_uncacheable(struct shard *s, struct entry *e, const struct verdict *v)
+{
+    struct loop *l = loop_current();
+    uint32_t max = (uint32_t)MAX(1u, l->config->cache.max_uncacheable / SHARDS);
+    uint64_t now_ms = loop_now_ms(l);
+    uint64_t ttl_ms = l->config->flight.uncacheable_ttl_ms;
+    if (v->remember_briefly)
+        ttl_ms = MIN(ttl_ms, (uint64_t)BRIEF_MARK_MS);
+    shard_mark(s, e, MARK_UNCACHEABLE, 0, now_ms, ttl_ms);
+    if (shard_trim_marks(s, now_ms, max))
+        metric_limit(l->metrics, MAX_UNCACHEABLE);
+}
+
+static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object, bool joinable)
+{
+    struct cache *c = ctx;
+    struct loop *l = loop_current();
+    const struct flight_request *what = flight_what(f);
+    struct shard *s = shard_of(c, what->key_hash);
+    if (v->reason != UNCACHEABLE_NONE && what->mode != FORWARD_PASS)
+        metric_add(&l->metrics->uncacheable[v->reason], 1);
+    if (what->key.len == 0)
+        return;
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = flight_slot(f);
+    if (joinable) {
+        flight_adopt_variant(f);
+        entry_set_names(e, what->names);
+        shard_unmark(s, e);
+    } else {
+        unlink_flight(c, f);
+    }
+    bool remember = v->use == USE_ALONE || v->reason == UNCACHEABLE_TOO_LARGE;
+    if (e != NULL && remember)
+        mark_uncacheable(s, e, v);
+    else if (e != NULL && !joinable)
+        shard_tidy(s, e, loop_now_ms(l));
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_detach(void *ctx, struct flight *f)
+{
+    struct cache *c = ctx;
+    struct shard *s = shard_of(c, flight_what(f)->key_hash);
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = flight_slot(f);
+    unlink_flight(c, f);
+    if (e != NULL)
+        shard_tidy(s, e, clock_mono_ms());
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt. */
+static bool is_no_answer(const struct flight *f, int err)
+{
+    return flight_object(f) == NULL && flight_what(f)->mode == FORWARD_SHARED &&
+           (err == ERR_CONNECT || err == ERR_CONNECT_TIMEOUT || err == ERR_HEAD_TIMEOUT || err == ERR_DNS ||
+            err == ERR_RESET || err == ERR_PROTOCOL);
+}
+
+static void mark_error(struct shard *s, struct entry *e, int err)
+{
+    const struct config *cfg = loop_current()->config;
+    uint64_t ttl_ms = e->mark == MARK_ERROR ? e->mark_ttl_ms * 2 : cfg->flight.error_ttl_ms;
+    shard_mark(s, e, MARK_ERROR, err, loop_now_ms(loop_current()), MIN(ttl_ms, cfg->flight.error_ttl_max_ms));
+}
+
+static void on_ended(void *ctx, struct flight *f, struct object *object, int err)
+{
+    struct cache *c = ctx;
+    struct loop *l = loop_current();
+    const struct flight_request *what = flight_what(f);
+    struct object *fallen[2] = { NULL, NULL };
+    struct shard *s = shard_of(c, what->key_hash);
+    bool put = false;
+    if (what->key.len == 0)
+        return;
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = flight_slot(f);
+    unlink_flight(c, f);
+    if (object != NULL) /* in the index before the flight has left it: nobody finds neither */
+        put = put_object(c, s, object, (uint32_t)l->config->cache.max_variants, fallen);
+    else if (e != NULL && is_no_answer(f, err))
+        mark_error(s, e, err);
+    if (e != NULL)
+        shard_tidy(s, e, loop_now_ms(l));
+    pthread_mutex_unlock(&s->lock);
+    drop_fallen(c, fallen);
+    if (put)
+        keep_in_ram(c, object);
+}
+
+struct flight_table cache_flight_table(struct cache *c)
+{
+    return (struct flight_table){ .found = on_found, .settled = on_settled, .detach = on_detach,
+                                  .ended = on_ended, .ctx = c };
+}
+
+/* ---- the disk and invalidation ---- */
+
+static struct entry *entry_with_disk_id(struct shard *s, uint64_t hash, uint64_t disk_id, struct object **out)
+{
+    for (struct entry *e = s->buckets[(hash >> 8) & (s->n_buckets - 1)]; e != NULL; e = e->next) {
+        if (e->hash != hash)
+            continue;
+        for (struct variant *v = e->variants; v != NULL; v = v->next) {
+            if (object_disk_id(v->object) == disk_id) {
+                *out = v->object;
+                return e;
+            }
+        }
+        if (!list_empty(&e->flights))
+            return e;
+    }
+    *out = NULL;
+    return NULL;
+}
+
+bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id)
+{
+    struct cache *c = cache;
+    struct shard *s = shard_of(c, key_hash);
+    struct object *o = NULL, *taken = NULL;
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = entry_with_disk_id(s, key_hash, disk_id, &o);
+    bool may = e == NULL || list_empty(&e->flights);
+    if (may && o != NULL) {
+        if (atomic_load(&object_ram(o)->readers) > 0 || (object_flags(o) & OBJECT_STORING)) {
+            may = false;
+        } else if (object_is_resident(o)) {
+            object_set_flags(o, 0, OBJECT_ON_DISK);
+        } else if (entry_take_variant(e, o, &taken)) {
+            shard_tidy(s, e, clock_mono_ms());
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (taken != NULL)
+        ram_remove(c->ram, taken);
+    object_unref(&taken);
+    return may;
+}
+
+void cache_invalidate(struct cache *c, struct flight_env *env, struct span key)
+{
+    uint64_t hash = cache_hash(c, key);
+    struct shard *s = shard_of(c, hash);
+    struct variant *dropped = NULL;
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = shard_find(s, hash, key);
+    if (e != NULL) {
+        dropped = e->variants;
+        e->variants = NULL;
+        e->n_variants = 0;
+        list_each_safe (n, &e->flights) { /* what they bring may be older than the change: nobody new joins them */
+            struct flight *f = flight_of_table_link(n);
+            unlink_flight(c, f);
+            flight_fence(f);
+        }
+        shard_tidy(s, e, loop_now_ms(env->loop));
+    }
+    pthread_mutex_unlock(&s->lock);
+    while (dropped != NULL) {
+        struct variant *v = dropped;
+        dropped = v->next;
+        ram_remove(c->ram, v->object);
+        object_unref(&v->object);
+        free(v);
+    }
+    if (c->disk != NULL)
+        disk_delete(c->disk, key, hash);
+}
+
+/* ---- life ---- */
+
+struct cache *cache_new(uint64_t ram_bytes, uint64_t seed)
+{
+    struct cache *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->seed = seed;
+    c->ram = ram_new(ram_bytes);
+    bool ok = c->ram != NULL;
+    for (int i = 0; i < SHARDS; i++)
+        ok &= shard_init(&c->shards[i]);
+    if (!ok)
+        cache_free(&c);
+    return c;
+}
+
+void cache_free(struct cache **slot)
+{
+    struct cache *c = *slot;
+    *slot = NULL;
+    if (c == NULL)
+        return;
+    ram_free(&c->ram);
+    for (int i = 0; i < SHARDS; i++)
+        shard_fini(&c->shards[i]);
+    free(c);
+}
+
+void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed)
+{
+    c->disk = d;
+    c->seed = seed;
+}
+
+struct ram *cache_ram(struct cache *c)
+{
+    return c->ram;
+}
+
+void cache_get_stats(struct cache *c, struct cache_stats *out)
+{
+    *out = (struct cache_stats){ .flights = atomic_load(&c->flights) };
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *s = &c->shards[i];
+        pthread_mutex_lock(&s->lock);
+        out->entries += s->n_entries;
+        out->marks += s->n_marks;
+        pthread_mutex_unlock(&s->lock);
+    }
+}

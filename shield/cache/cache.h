@@ -1,0 +1,63 @@
+/* cache - the index of stored responses and the table of flights, in one.
+ *
+ * Sharded by key; a shard has one lock for both, so that "look up, else join, else start" is one step and at most one
+ * shareable fetch of a key is a proof, not a hope. No lock is held across I/O or a callback. Any loop may ask. */
+#ifndef SHIELD_CACHE_CACHE_H
+#define SHIELD_CACHE_CACHE_H
+
+#include "shield/flight/flight.h"
+#include "shield/store/ram.h"
+
+struct cache;
+
+/* `seed` keys the hashes. NULL without memory. */
+struct cache *cache_new(uint64_t ram_bytes, uint64_t seed);
+void cache_free(struct cache **slot); /* after all loops have ended */
+
+/* Flights of an env that has this table report to the cache. */
+struct flight_table cache_flight_table(struct cache *c);
+
+/* For disk_options.may_evict, with the cache as ctx. */
+bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id);
+
+/* Once, before any loop runs: behind it stands `d`, whose file has its own seed. */
+void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed);
+struct ram *cache_ram(struct cache *c);
+
+uint64_t cache_hash(const struct cache *c, struct span key);
+
+enum cache_answer {
+    CACHE_HIT,     /* object: one reference, the caller's */
+    CACHE_WAIT,    /* the waiter has joined a flight, or started one: see waiter.is_leader */
+    CACHE_ALONE,   /* fetch alone; `object` may hold a stored response to validate */
+    CACHE_FAILED,  /* answer err: the origin gave none a moment ago, or a limit is reached */
+};
+
+struct cache_question {
+    struct flight_env *env; /* of the calling loop */
+    struct flight_request what; /* key, key_hash, method, head, host, path_query, origin_index; kind and the rest are set
+                                 * here */
+    struct flight_waiter *waiter;
+    bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
+    bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
+};
+
+struct cache_reply {
+    enum cache_answer answer;
+    struct object *object;
+    enum miss_reason reason; /* when not a hit */
+    int err;
+};
+
+void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out);
+
+/* Nothing stored for the key may be served without validation any more (RFC 9111 section 4.4): forgets all variants, in
+ * memory and on disk. */
+void cache_invalidate(struct cache *c, struct flight_env *env, struct span key);
+
+struct cache_stats {
+    uint64_t entries, marks, flights;
+};
+void cache_get_stats(struct cache *c, struct cache_stats *out);
+
+#endif

@@ -1,0 +1,97 @@
+/* flight_impl - what the files of this folder share; nobody else includes it. */
+#ifndef SHIELD_FLIGHT_FLIGHT_IMPL_H
+#define SHIELD_FLIGHT_FLIGHT_IMPL_H
+
+#include "shield/flight/flight.h"
+
+enum flight_state { F_NEW, F_DISK, F_HEAD, F_BODY, F_DONE, F_FAILED };
+
+/* What the seats are told; set once by the owner, after everything that goes with it. */
+enum flight_news {
+    NEWS_NONE,
+    NEWS_HEAD,        /* the object is for everyone */
+    NEWS_HEAD_ALONE,  /* for the leader; the others are released */
+    NEWS_ERROR_ALONE, /* an error for the leader; the others get PRIVATE_ERROR */
+    NEWS_AGAIN,
+    NEWS_FAILED,
+};
+
+/* The waiters of one loop. The list belongs to that loop; the rest is how the owner and the loop meet. */
+struct seat {
+    struct flight *flight;
+    struct loop *loop;
+    struct list_node waiters;
+    uint32_t n_waiters;
+    struct mail mail;
+    atomic_bool mailed;        /* mail is under way */
+    atomic_bool occupied;
+    _Atomic uint64_t lowest;   /* position of the slowest waiter; kept up while the flight is paced */
+};
+
+struct flight {
+    atomic_uint refs; /* the owner's, one for each waiter, one for each mail under way */
+    struct flight_env *env;
+    struct list_node running_link;
+    bool shared;
+
+    /* the owner's loop only */
+    enum flight_state state;
+    struct flight_waiter *leader; /* NULL when it has left */
+    struct arena arena;
+    struct flight_request what;
+    struct http_head request_head;
+    struct origin_call call;
+    struct disk_get get;
+    struct verdict verdict;
+    bool storing;      /* the object is to be kept: in memory, on disk, or both */
+    bool filling_disk; /* the store takes its chunks */
+    bool attached;     /* in the table */
+    bool holding;      /* the origin has been stopped: the slowest reader is a window behind */
+    bool ended_well;
+    uint64_t started_us;
+    void (*on_room)(void *ctx);
+    void *room_ctx;
+
+    /* published with `news` */
+    atomic_int news;
+    int err;
+    struct object *object;
+    uint64_t announced_length;
+    bool validated, from_disk, asked, kept;
+
+    atomic_bool fenced; /* set by any thread; see flight_fence */
+    atomic_bool paced; /* nobody keeps the object: its slowest reader sets the pace */
+    _Atomic uint64_t waiters;
+    struct mail check_mail; /* to the owner: waiters have left or read on */
+    atomic_bool check_mailed;
+    struct mail end_mail;
+
+    /* the table's, under its lock */
+    struct list_node table_link;
+    void *slot;
+
+    struct list_node ledger_link; /* flight_ledger.c's */
+    uint64_t ledger_key[2];
+    atomic_uchar shown_state; /* enum flight_state, for /flights */
+
+    struct seat seats[];
+};
+
+struct flight *flight_ref(struct flight *f);
+void flight_unref(struct flight *f);
+
+/* flight_seat.c: tell every seat that there is news, or progress. */
+void flight_broadcast(struct flight *f);
+/* The position below which no waiter reads any more; UINT64_MAX without waiters. */
+uint64_t flight_lowest_position(struct flight *f);
+
+/* flight.c, on the owner's loop: waiters have left or read on. */
+void flight_check(struct flight *f);
+
+/* flight_ledger.c: shared flights that are asking the origin. Entering one that stands there already is a violation of
+ * the invariant, and counted. */
+void flight_ledger_enter(struct flight *f);
+void flight_ledger_rename(struct flight *f); /* its variant has become known */
+void flight_ledger_leave(struct flight *f);
+
+#endif

@@ -1,0 +1,433 @@
+#include "shield/http/h1_server.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/ops/log.h"
+
+enum { LINGER_MS = 2000 };
+
+struct h1_client {
+    struct conn conn;
+    struct h1_server *server;
+    struct list_node link;
+    struct loop_timer timer;
+    struct buf in; /* bytes that wait: an incomplete head, or what came behind a request that still runs */
+    struct http1_scan scan;
+    struct http1_body body; /* of the request whose content is coming in */
+    struct exchange *exchange;
+    char ip[INET6_ADDRSTRLEN];
+    uint8_t ip_len;
+    bool in_content;  /* content of the running request is still to come */
+    bool processing;  /* on_over must not start the next request: the loop below does */
+    bool eof;         /* the client has half-closed */
+    bool lingering;
+};
+
+static _Atomic uint64_t clients_total;
+
+static struct h1_client *client_of(struct conn *c)
+{
+    return container_of(c, struct h1_client, conn);
+}
+
+static const struct config *settings(const struct h1_client *c)
+{
+    return c->server->env->loop->config;
+}
+
+static struct loop *loop_of(const struct h1_client *c)
+{
+    return c->server->env->loop;
+}
+
+/* ---- closing ---- */
+
+static void close_client(struct h1_client *c, bool abort)
+{
+    timer_stop(loop_of(c), &c->timer);
+    conn_close(&c->conn, abort);
+}
+
+/* Bytes that arrive after a close would reset the connection and take the answer with them: read them away first. */
+static void linger(struct h1_client *c)
+{
+    if (c->eof) {
+        close_client(c, false);
+        return;
+    }
+    c->lingering = true;
+    buf_fini(&c->in);
+    conn_shutdown(&c->conn);
+    conn_read_start(&c->conn);
+    timer_set(loop_of(c), &c->timer, LINGER_MS);
+}
+
+static void on_closed(struct conn *conn)
+{
+    struct h1_client *c = client_of(conn);
+    struct h1_server *s = c->server;
+    buf_fini(&c->in);
+    list_remove(&c->link);
+    s->n_clients--;
+    atomic_fetch_sub(&clients_total, 1);
+    metric_move(loop_of(c)->metrics, CLIENT_CONNECTIONS, -1);
+    free(c);
+    if (s->draining && s->n_clients == 0)
+        s->on_empty(s);
+}
+
+/* ---- requests ---- */
+
+static void process(struct h1_client *c, const char *p, size_t n);
+
+static void process_waiting(struct h1_client *c)
+{
+    struct buf own = c->in;
+    c->in = (struct buf){ 0 };
+    process(c, own.p, own.len);
+    buf_fini(&own);
+}
+
+/* Between two requests. */
+static void wait_for_request(struct h1_client *c)
+{
+    if (c->in.len == 0 && (c->eof || c->server->draining)) {
+        close_client(c, false);
+        return;
+    }
+    timer_set(loop_of(c), &c->timer, settings(c)->client.idle_timeout_ms);
+    if (!c->eof)
+        conn_read_start(&c->conn);
+}
+
+static void on_over(void *ctx, bool keep_alive, bool abort)
+{
+    struct h1_client *c = ctx;
+    c->exchange = NULL;
+    if (abort) {
+        close_client(c, true);
+    } else if (!keep_alive) {
+        linger(c);
+    } else if (!c->processing) {
+        if (c->in.len > 0)
+            process_waiting(c);
+        else
+            wait_for_request(c);
+    }
+}
+
+static void on_content_room(void *ctx)
+{
+    struct h1_client *c = ctx;
+    if (c->processing)
+        return;
+    if (c->in.len > 0)
+        process_waiting(c);
+    if (c->exchange != NULL && !c->eof)
+        conn_read_start(&c->conn);
+}
+
+static const struct exchange_owner exchange_events = { .on_over = on_over, .on_content_room = on_content_room };
+
+static struct exchange_request describe(struct h1_client *c, const struct http_head *head)
+{
+    return (struct exchange_request){
+        .head = head,
+        .conn = &c->conn,
+        .client_ip = { c->ip, c->ip_len },
+        .owner = &exchange_events,
+        .ctx = c,
+    };
+}
+
+static void count_refusal(struct h1_client *c, int err)
+{
+    struct metrics_slot *m = loop_of(c)->metrics;
+    if (err == ERR_HEAD_TOO_LARGE)
+        metric_limit(m, MAX_HEAD);
+    else if (err == ERR_URI_TOO_LONG)
+        metric_limit(m, MAX_URL);
+    else if (err == ERR_CONTENT_TOO_LARGE)
+        metric_limit(m, MAX_CHUNK_EXT);
+}
+
+static void refuse(struct h1_client *c, const struct http_head *head, int err)
+{
+    struct exchange_request r = describe(c, head);
+    count_refusal(c, err);
+    conn_read_stop(&c->conn);
+    timer_stop(loop_of(c), &c->timer);
+    exchange_refuse(c->server->env, &r, err, &c->exchange);
+}
+
+/* RFC 9110 section 10.1.1; never to HTTP/1.0. False when the client is gone. */
+static bool invite_content(struct h1_client *c, const struct http_head *head)
+{
+    if (head->minor == 0 || !http_list_has(head, FIELD_EXPECT, SPAN("100-continue")))
+        return true;
+    uv_buf_t buf = uv_buf_init((char *)"HTTP/1.1 100 Continue\r\n\r\n", 25);
+    return conn_write(&c->conn, &buf, 1) >= 0;
+}
+
+static void start_request(struct h1_client *c, const struct http_head *head)
+{
+    const struct http1_limits *limits = &settings(c)->http_limits;
+    int err = http1_body_for_request(&c->body, head, limits);
+    if (err != 0) {
+        refuse(c, head, err);
+        return;
+    }
+    struct exchange_request r = describe(c, head);
+    r.content = c->body.framing;
+    r.content_length = c->body.length;
+    c->in_content = c->body.framing != BODY_NONE;
+    if (c->in_content) {
+        timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
+        if (!invite_content(c, head)) {
+            close_client(c, true);
+            return;
+        }
+    }
+    exchange_start(c->server->env, &r, &c->exchange);
+}
+
+/* One head off p[0..n): gives how many bytes it took, 0 when there is nothing more to do with them now. */
+static size_t take_head(struct h1_client *c, const char *p, size_t n)
+{
+    const struct http1_limits *limits = &settings(c)->http_limits;
+    struct http_head head = { .fields = loop_of(c)->fields, .cap_fields = limits->max_fields };
+    struct http1_result r = http1_parse_request(&c->scan, p, n, limits, &head);
+    if (r.status == HTTP1_MORE)
+        return 0;
+    c->scan = (struct http1_scan){ 0 };
+    if (r.status == HTTP1_BAD) {
+        refuse(c, NULL, r.err);
+        return 0;
+    }
+    start_request(c, &head);
+    return r.head_bytes;
+}
+
+/* Some content off p[0..n), for the running exchange: gives how many bytes it took. *stop: enough for now. */
+static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *stop)
+{
+    size_t used = 0;
+    struct span data;
+    switch (http1_body_feed(&c->body, p, n, &used, &data)) {
+    case BODY_DATA:
+        timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
+        if (!exchange_content(c->exchange, data.p, data.len)) {
+            conn_read_stop(&c->conn);
+            *stop = true;
+        }
+        break;
+    case BODY_MORE:
+        *stop = true;
+        break;
+    case BODY_END:
+        c->in_content = false;
+        timer_stop(loop_of(c), &c->timer);
+        exchange_content_end(c->exchange);
+        break;
+    case BODY_BAD:
+        c->in_content = false;
+        *stop = true;
+        count_refusal(c, c->body.err);
+        conn_read_stop(&c->conn);
+        exchange_on_bad_content(c->exchange, c->body.err);
+        break;
+    }
+    return used;
+}
+
+/* What cannot be taken now waits; a client that sends far ahead is not read any further. */
+static void keep_waiting(struct h1_client *c, const char *p, size_t n)
+{
+    bool was_empty = c->in.len == 0;
+    buf_put(&c->in, p, n);
+    if (c->in.failed) {
+        close_client(c, true);
+        return;
+    }
+    if (c->exchange != NULL) {
+        if (c->in.len >= settings(c)->client.max_head) {
+            metric_limit(loop_of(c)->metrics, MAX_PIPELINED);
+            conn_read_stop(&c->conn);
+        }
+    } else if (was_empty) { /* a head has begun: it has head_timeout from its first byte */
+        timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
+    }
+}
+
+static void process(struct h1_client *c, const char *p, size_t n)
+{
+    bool stop = false;
+    c->processing = true;
+    while (!stop && !c->conn.closing && !c->lingering) {
+        size_t used;
+        if (c->exchange != NULL && c->in_content) {
+            used = take_content(c, p, n, &stop);
+        } else if (c->exchange == NULL && n > 0) {
+            c->in_content = false;
+            used = take_head(c, p, n);
+            stop = used == 0;
+        } else {
+            break;
+        }
+        p += used;
+        n -= used;
+    }
+    c->processing = false;
+    if (c->conn.closing || c->lingering)
+        return;
+    if (n > 0)
+        keep_waiting(c, p, n);
+    else if (c->exchange == NULL)
+        wait_for_request(c);
+}
+
+/* ---- the connection's events ---- */
+
+static void on_data(struct conn *conn, const char *p, size_t n)
+{
+    struct h1_client *c = client_of(conn);
+    if (c->lingering)
+        return;
+    if (c->in.len == 0) {
+        process(c, p, n);
+        return;
+    }
+    if (c->exchange != NULL) {
+        keep_waiting(c, p, n);
+        return;
+    }
+    buf_put(&c->in, p, n);
+    if (c->in.failed)
+        close_client(c, true);
+    else
+        process_waiting(c);
+}
+
+static void on_eof(struct conn *conn)
+{
+    struct h1_client *c = client_of(conn);
+    c->eof = true;
+    if (c->exchange == NULL)
+        close_client(c, false);
+    else if (c->in_content)
+        exchange_on_gone(c->exchange); /* content that ends early is never shown to the origin as whole */
+}
+
+static void on_error(struct conn *conn, int err)
+{
+    struct h1_client *c = client_of(conn);
+    if (c->exchange != NULL)
+        exchange_on_gone(c->exchange);
+    else
+        close_client(c, true);
+}
+
+static void on_drained(struct conn *conn)
+{
+    struct h1_client *c = client_of(conn);
+    if (c->exchange != NULL)
+        exchange_on_drained(c->exchange);
+}
+
+static const struct conn_ops conn_events = { .on_data = on_data, .on_eof = on_eof, .on_error = on_error,
+                                             .on_drained = on_drained, .on_closed = on_closed };
+
+static void on_timer(struct loop_timer *t)
+{
+    struct h1_client *c = container_of(t, struct h1_client, timer);
+    struct metrics_slot *m = loop_of(c)->metrics;
+    if (c->lingering) {
+        close_client(c, true);
+    } else if (c->exchange != NULL) {
+        if (!c->in_content)
+            return;
+        if (!c->conn.reading) { /* we are the ones who keep it waiting */
+            timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
+            return;
+        }
+        metric_limit(m, BODY_TIMEOUT);
+        c->in_content = false;
+        exchange_on_bad_content(c->exchange, ERR_CLIENT_TIMEOUT);
+    } else if (c->in.len > 0) {
+        metric_limit(m, HEAD_TIMEOUT);
+        buf_fini(&c->in);
+        refuse(c, NULL, ERR_CLIENT_TIMEOUT);
+    } else {
+        metric_limit(m, IDLE_TIMEOUT);
+        close_client(c, false);
+    }
+}
+
+/* ---- accepting and draining ---- */
+
+void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s))
+{
+    *s = (struct h1_server){ .env = env, .on_empty = on_empty };
+    list_init(&s->clients);
+}
+
+static void note_address(struct h1_client *c)
+{
+    struct sockaddr_storage ss;
+    if (!conn_peer(&c->conn, &ss))
+        return;
+    const void *addr = ss.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&ss)->sin_addr
+                                               : (const void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
+    if (inet_ntop(ss.ss_family, addr, c->ip, sizeof c->ip) != NULL)
+        c->ip_len = (uint8_t)strlen(c->ip);
+}
+
+void h1_server_accept(struct h1_server *s, uv_stream_t *listener)
+{
+    struct loop *l = s->env->loop;
+    struct h1_client *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return; /* the connection stays in the backlog until there is memory again */
+    c->server = s;
+    timer_init(&c->timer, on_timer);
+    list_add_tail(&s->clients, &c->link);
+    s->n_clients++;
+    metric_move(l->metrics, CLIENT_CONNECTIONS, 1);
+    bool over = atomic_fetch_add(&clients_total, 1) >= l->config->client.max_connections;
+    if (conn_accept(&c->conn, l, &conn_events, listener) != 0)
+        return;
+    if (over) {
+        metric_limit(l->metrics, MAX_CONNECTIONS);
+        conn_close(&c->conn, true);
+        return;
+    }
+    metric_count(l->metrics, CLIENT_CONNECTIONS_TOTAL);
+    note_address(c);
+    wait_for_request(c);
+}
+
+void h1_server_drain(struct h1_server *s)
+{
+    s->draining = s->env->draining = true;
+    list_each_safe (n, &s->clients) {
+        struct h1_client *c = container_of(n, struct h1_client, link);
+        if (c->exchange == NULL && !c->lingering)
+            close_client(c, false);
+    }
+    if (s->n_clients == 0)
+        s->on_empty(s);
+}
+
+void h1_server_abort(struct h1_server *s)
+{
+    list_each_safe (n, &s->clients) {
+        struct h1_client *c = container_of(n, struct h1_client, link);
+        if (c->exchange != NULL)
+            exchange_on_gone(c->exchange);
+        else
+            close_client(c, true);
+    }
+}

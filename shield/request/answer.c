@@ -1,0 +1,229 @@
+#include "shield/request/exchange_impl.h"
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/http_date.h"
+
+/* The head of an answer is made of three parts: a prefix of ours (a status line that replaces the stored one), the
+ * stored block as it is, and a tail of ours (Age, Cache-Status, framing). For a plain hit there is no prefix, and nothing of
+ * the stored part is touched or copied. */
+
+static void put_status_line(struct exchange *ex, int status)
+{
+    struct buf *out = &ex->out;
+    buf_put_lit(out, "HTTP/1.1 ");
+    buf_put_uint(out, (uint64_t)status);
+    buf_put_lit(out, " ");
+    buf_put_span(out, http_reason(status));
+    buf_put_lit(out, "\r\n");
+    ex->prefix_bytes = out->len;
+    ex->status = status;
+}
+
+static size_t first_line_bytes(struct span block)
+{
+    const char *lf = memchr(block.p, '\n', block.len);
+    return lf != NULL ? (size_t)(lf - block.p) + 1 : 0;
+}
+
+static void put_connection(struct exchange *ex)
+{
+    if (!ex->content_ended) /* what is left of the request would have to be read first */
+        ex->keep_alive = false;
+    if (!ex->keep_alive)
+        buf_put_lit(&ex->out, "Connection: close\r\n");
+    else if (ex->head.minor == 0)
+        buf_put_lit(&ex->out, "Connection: keep-alive\r\n");
+}
+
+static void put_length(struct exchange *ex, uint64_t length)
+{
+    buf_put_lit(&ex->out, "Content-Length: ");
+    buf_put_uint(&ex->out, length);
+    buf_put_lit(&ex->out, "\r\n");
+}
+
+static void put_content_range(struct exchange *ex, uint64_t first, uint64_t last, uint64_t length)
+{
+    buf_put_lit(&ex->out, "Content-Range: bytes ");
+    buf_put_uint(&ex->out, first);
+    buf_put_lit(&ex->out, "-");
+    buf_put_uint(&ex->out, last);
+    if (length == LENGTH_UNKNOWN) {
+        buf_put_lit(&ex->out, "/*\r\n");
+    } else {
+        buf_put_lit(&ex->out, "/");
+        buf_put_uint(&ex->out, length);
+        buf_put_lit(&ex->out, "\r\n");
+    }
+}
+
+/* Age on everything from the store and on joined answers; else only what an upstream cache has added. */
+static void put_age(struct exchange *ex)
+{
+    int64_t age_s = facts_age_ms(&object_head(ex->object)->facts, clock_wall_ms()) / 1000;
+    bool own_fetch = !ex->cache_status.hit && ex->cache_status.collapsed <= 0 && ex->cache_status.fwd_status != 304;
+    if (own_fetch && age_s == 0)
+        return;
+    buf_put_lit(&ex->out, "Age: ");
+    buf_put_uint(&ex->out, (uint64_t)MAX(age_s, 0));
+    buf_put_lit(&ex->out, "\r\n");
+}
+
+static void put_tail(struct exchange *ex)
+{
+    put_age(ex);
+    buf_put_lit(&ex->out, "Cache-Status: ");
+    policy_put_cache_status(&ex->out, ex->env->loop->config, &ex->cache_status);
+    buf_put_lit(&ex->out, "\r\n");
+    put_connection(ex);
+    buf_put_lit(&ex->out, "\r\n");
+}
+
+enum span_choice { WHOLE, PART, UNSATISFIABLE, WAIT };
+
+/* Which part of the object the client gets (RFC 9110 section 14; DESIGN.md section 4 for an unknown length). */
+static enum span_choice choose_span(struct exchange *ex, uint64_t *first, uint64_t *last)
+{
+    const struct stored_head *h = object_head(ex->object);
+    struct http_range_spec spec;
+    if (!ex->judged_here || ex->status != 200 || !policy_wants_range(&ex->head, &h->validators, &spec))
+        return WHOLE;
+    uint64_t length = object_length(ex->object);
+    if (length != LENGTH_UNKNOWN)
+        return http_range_resolve(&spec, length, first, last) ? PART : UNSATISFIABLE;
+    if (spec.is_suffix || spec.last == UINT64_MAX)
+        return WHOLE;
+    if (object_state(ex->object) != OBJECT_FAILED && object_ready(ex->object) <= spec.last)
+        return WAIT;
+    *first = spec.first;
+    *last = spec.last;
+    return PART;
+}
+
+static void frame_whole(struct exchange *ex)
+{
+    uint64_t length = object_length(ex->object);
+    bool no_content = ex->status == 204 || ex->status == 304 || ex->status < 200;
+    if (ex->head.method == METHOD_HEAD || no_content) {
+        ex->framing = OUT_NONE;
+        if (!no_content && ex->announced_length != LENGTH_UNKNOWN)
+            put_length(ex, ex->announced_length);
+    } else if (length != LENGTH_UNKNOWN) {
+        ex->framing = OUT_LENGTH;
+        ex->end = length;
+        put_length(ex, length);
+    } else if (ex->head.minor >= 1) {
+        ex->framing = OUT_CHUNKED;
+        buf_put_lit(&ex->out, "Transfer-Encoding: chunked\r\n");
+    } else {
+        ex->framing = OUT_UNTIL_CLOSE;
+        ex->keep_alive = false;
+    }
+}
+
+/* An answer of a status line and our own fields alone. */
+static void compose_bare(struct exchange *ex, int status)
+{
+    put_status_line(ex, status);
+    ex->block_skip = object_head(ex->object)->block.len;
+    ex->framing = OUT_NONE;
+    put_length(ex, 0);
+}
+
+bool answer_compose(struct exchange *ex)
+{
+    const struct stored_head *h = object_head(ex->object);
+    uint64_t first = 0, last = 0;
+    ex->out.len = ex->prefix_bytes = ex->block_skip = 0;
+    ex->status = h->facts.status;
+    enum condition condition = ex->judged_here ? policy_condition(&ex->head, &h->validators) : CONDITION_SEND;
+    enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &first, &last) : WHOLE;
+    if (choice == WAIT)
+        return false;
+
+    if (condition == CONDITION_NOT_MODIFIED) {
+        put_status_line(ex, 304);
+        ex->block_skip = first_line_bytes(h->block);
+        ex->framing = OUT_NONE;
+    } else if (condition == CONDITION_FAILED) {
+        compose_bare(ex, 412);
+    } else if (choice == UNSATISFIABLE) {
+        compose_bare(ex, 416);
+        buf_put_lit(&ex->out, "Content-Range: bytes */");
+        buf_put_uint(&ex->out, object_length(ex->object));
+        buf_put_lit(&ex->out, "\r\n");
+    } else if (choice == PART) {
+        put_status_line(ex, 206);
+        ex->block_skip = first_line_bytes(h->block);
+        put_content_range(ex, first, last, object_length(ex->object));
+        put_length(ex, last - first + 1);
+        ex->framing = OUT_LENGTH;
+        ex->position = first;
+        ex->end = last + 1;
+    } else {
+        frame_whole(ex);
+    }
+    put_tail(ex);
+    return true;
+}
+
+unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs)
+{
+    unsigned n = 0;
+    if (ex->prefix_bytes > 0)
+        bufs[n++] = uv_buf_init(ex->out.p, (unsigned)ex->prefix_bytes);
+    if (ex->object != NULL) {
+        struct span rest = span_from(object_head(ex->object)->block, ex->block_skip);
+        if (rest.len > 0)
+            bufs[n++] = uv_buf_init((char *)rest.p, (unsigned)rest.len);
+    }
+    if (ex->out.len > ex->prefix_bytes)
+        bufs[n++] = uv_buf_init(ex->out.p + ex->prefix_bytes, (unsigned)(ex->out.len - ex->prefix_bytes));
+    return n;
+}
+
+/* Whether the connection may go on after an error of ours: not when the request could not be read to its end. */
+static bool survives(const struct exchange *ex, int err)
+{
+    switch (err) {
+    case ERR_BAD_REQUEST:
+    case ERR_HEAD_TOO_LARGE:
+    case ERR_URI_TOO_LONG:
+    case ERR_CONTENT_TOO_LARGE:
+    case ERR_VERSION:
+    case ERR_NOT_IMPLEMENTED:
+    case ERR_CLIENT_TIMEOUT:
+        return false;
+    default:
+        return ex->content_ended;
+    }
+}
+
+void answer_compose_own(struct exchange *ex, int err)
+{
+    struct buf *out = &ex->out;
+    char date[HTTP_DATE_BYTES];
+    int status = err_status(err);
+    out->len = 0;
+    put_status_line(ex, status);
+    http_date_format(date, clock_wall_ms() / 1000);
+    buf_put_lit(out, "Date: ");
+    buf_put(out, date, sizeof date);
+    buf_put_lit(out, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+    if (err == ERR_METHOD)
+        buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+    policy_put_own_error(out, ex->env->loop->config, err, status == 503 ? 1 : 0);
+    put_length(ex, strlen(err_text(err)) + 1);
+    if (!survives(ex, err))
+        ex->keep_alive = false;
+    put_connection(ex);
+    buf_put_lit(out, "\r\n");
+    if (ex->head.method != METHOD_HEAD) {
+        buf_put(out, err_text(err), strlen(err_text(err)));
+        buf_put_lit(out, "\n");
+    }
+    ex->prefix_bytes = out->len;
+    ex->framing = OUT_NONE;
+}

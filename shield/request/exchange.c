@@ -1,0 +1,532 @@
+#include "shield/request/exchange_impl.h"
+
+#include <stdlib.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "shield/ops/access_log.h"
+#include "shield/policy/key.h"
+
+enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3 };
+
+/* ---- making and ending ---- */
+
+void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights)
+{
+    *env = (struct exchange_env){ .loop = l, .cache = c, .flights = flights };
+    list_init(&env->idle);
+}
+
+static void free_exchange(struct exchange *ex)
+{
+    buf_fini(&ex->out);
+    buf_fini(&ex->key);
+    buf_fini(&ex->content_in);
+    buf_fini(&ex->content_out);
+    free(ex);
+}
+
+void exchange_env_fini(struct exchange_env *env)
+{
+    while (!list_empty(&env->idle)) {
+        struct exchange *ex = container_of(env->idle.next, struct exchange, idle_link);
+        list_remove(&ex->idle_link);
+        free_exchange(ex);
+    }
+}
+
+static struct buf reuse(struct buf b)
+{
+    if (b.cap > OUT_KEPT_BYTES)
+        buf_fini(&b);
+    b.len = 0;
+    b.failed = false;
+    return b;
+}
+
+static void on_timer(struct loop_timer *t);
+static void on_flight_event(struct flight_waiter *w, enum flight_event ev);
+
+/* From the pool; its buffers keep their memory. */
+static struct exchange *take_exchange(struct exchange_env *env)
+{
+    struct exchange *ex;
+    struct buf out = { 0 }, key = { 0 };
+    if (list_empty(&env->idle)) {
+        ex = malloc(sizeof *ex);
+        if (ex == NULL)
+            return NULL;
+    } else {
+        ex = container_of(env->idle.next, struct exchange, idle_link);
+        list_remove(&ex->idle_link);
+        env->n_idle--;
+        out = reuse(ex->out);
+        key = reuse(ex->key);
+    }
+    *ex = (struct exchange){ .env = env, .out = out, .key = key, .end = UINT64_MAX, .wait_us = -1,
+                             .announced_length = LENGTH_UNKNOWN };
+    list_init(&ex->idle_link);
+    timer_init(&ex->timer, on_timer);
+    ex->waiter.on_event = on_flight_event;
+    return ex;
+}
+
+static void give_exchange(struct exchange *ex)
+{
+    struct exchange_env *env = ex->env;
+    arena_fini(&ex->arena);
+    buf_fini(&ex->content_in);
+    buf_fini(&ex->content_out);
+    if (env->n_idle >= IDLE_MAX) {
+        free_exchange(ex);
+        return;
+    }
+    env->n_idle++;
+    list_add_head(&env->idle, &ex->idle_link);
+}
+
+void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate)
+{
+    if (ex->has_fate || ex->alone)
+        return;
+    ex->has_fate = true;
+    ex->fate = fate;
+    metric_add(&ex->env->loop->metrics->fates[fate], 1);
+}
+
+static void write_access_log(struct exchange *ex, uint64_t duration_us)
+{
+    struct access_entry entry = {
+        .start_wall_ms = ex->started_wall_ms,
+        .duration_us = duration_us,
+        .client = ex->client_ip,
+        .method = ex->head.method_text,
+        .host = ex->target.host,
+        .target = ex->head.target,
+        .status = ex->status,
+        .sent_bytes = ex->sent_bytes,
+        .result = ex->result,
+        .fate = ex->has_fate ? waiter_fate_name(ex->fate) : NULL,
+        .reason = ex->has_reason ? miss_reason_name(ex->reason) : NULL,
+        .error = ex->err != 0 ? err_text(ex->err) : NULL,
+        .wait_us = ex->wait_us,
+    };
+    access_log_add(&ex->env->loop->access_lines, &entry);
+}
+
+/* The client left while it waited, or was cut: leaving its flight is a fate too. */
+static void leave_flight(struct exchange *ex, enum waiter_fate fate)
+{
+    if (ex->waiter.flight == NULL)
+        return;
+    exchange_settle_fate(ex, fate);
+    flight_set_on_room(ex->waiter.flight, NULL, NULL);
+    flight_leave(&ex->waiter);
+}
+
+void exchange_end(struct exchange *ex, bool keep_alive, bool abort)
+{
+    struct loop *l = ex->env->loop;
+    REQUIRE(ex->state != EX_OVER);
+    ex->state = EX_OVER;
+    leave_flight(ex, abort ? FATE_CUT : FATE_SERVED);
+    if (ex->wait_us >= 0)
+        exchange_settle_fate(ex, abort ? FATE_CUT : FATE_SERVED);
+    reader_stop(ex);
+    timer_stop(l, &ex->timer);
+    object_unref(&ex->object);
+    object_unref(&ex->stale);
+
+    uint64_t duration_us = clock_mono_us() - ex->started_us;
+    metric_add(&l->metrics->results[ex->result], 1);
+    hist_record(&l->metrics->durations[ex->result], duration_us);
+    metric_move(l->metrics, CLIENT_BYTES, (int64_t)ex->sent_bytes);
+    if (access_log_is_on())
+        write_access_log(ex, duration_us);
+
+    const struct exchange_owner *owner = ex->owner;
+    void *ctx = ex->ctx;
+    if (ex->loading) /* the load's mail comes back to it; see reader.c */
+        ex->owner = NULL;
+    else
+        give_exchange(ex);
+    owner->on_over(ctx, keep_alive, abort);
+}
+
+/* One that was over while a load ran. */
+void exchange_release_memory(struct exchange *ex)
+{
+    give_exchange(ex);
+}
+
+/* ---- answers of our own ---- */
+
+static void send_own(struct exchange *ex, int err)
+{
+    object_unref(&ex->object);
+    ex->err = err;
+    ex->state = EX_READING;
+    answer_compose_own(ex, err);
+    reader_pump(ex);
+}
+
+void exchange_fail(struct exchange *ex, int err)
+{
+    ex->err = err;
+    if (ex->head_sent) {
+        exchange_settle_fate(ex, FATE_CUT);
+        exchange_end(ex, false, true);
+        return;
+    }
+    leave_flight(ex, err == ERR_WAIT_TIMEOUT ? FATE_TIMEOUT : FATE_ERROR);
+    reader_stop(ex);
+    ex->result = RESULT_ERROR;
+    send_own(ex, err);
+}
+
+static void refuse(struct exchange *ex, int err)
+{
+    ex->result = RESULT_REFUSED;
+    send_own(ex, err);
+}
+
+/* ---- asking ---- */
+
+/* The exchange is going to wait: what it needs of the request must outlive the read buffer. */
+static int keep_request(struct exchange *ex)
+{
+    if (ex->is_copied)
+        return 0;
+    struct http_head borrowed = ex->head;
+    if (http_head_copy(&ex->head, &borrowed, &ex->arena) != 0)
+        return ERR_NOMEM;
+    struct span ip = arena_span(&ex->arena, ex->client_ip);
+    if (ip.p == NULL)
+        return ERR_NOMEM;
+    ex->client_ip = ip;
+    http1_target(&ex->head, &ex->target);
+    ex->is_copied = true;
+    return 0;
+}
+
+static const struct config_origin *origin_of(const struct exchange *ex)
+{
+    return &ex->env->loop->config->origins[0];
+}
+
+static struct flight_request what_to_fetch(struct exchange *ex)
+{
+    const struct config_origin *origin = origin_of(ex);
+    struct span host = origin->host[0] != '\0' ? span_of(origin->host) : ex->target.host;
+    if (host.len == 0)
+        host = span_of(origin->servers[0].host);
+    return (struct flight_request){
+        .key = buf_span(&ex->key),
+        .key_hash = ex->key_hash,
+        .method = ex->head.method,
+        .head = &ex->head,
+        .host = host,
+        .path_query = ex->target.path_query,
+        .client_ip = ex->client_ip,
+    };
+}
+
+static void wait_for_flight(struct exchange *ex)
+{
+    ex->state = EX_WAITING;
+    if (keep_request(ex) != 0) {
+        exchange_fail(ex, ERR_NOMEM);
+        return;
+    }
+    timer_set(ex->env->loop, &ex->timer, ex->env->loop->config->flight.waiter_timeout_ms);
+}
+
+/* One client's own fetch: the same flight, but in no table. */
+static void go_alone(struct exchange *ex, enum forward_mode mode)
+{
+    struct flight_request what = what_to_fetch(ex);
+    what.mode = mode;
+    what.kind = mode == FORWARD_PASS || !ex->released ? KIND_PASS : KIND_MISS;
+    what.content = ex->content;
+    what.content_length = ex->content_length;
+    what.may_store = mode == FORWARD_ALONE && ex->stale == NULL && !http_has(&ex->head, FIELD_RANGE);
+    what.validating = ex->stale;
+    if (ex->stale != NULL)
+        what.may_store = true;
+    if (mode == FORWARD_PASS)
+        what.key = (struct span){ "", 0 };
+    ex->judged_here = ex->stale != NULL;
+    ex->alone = true;
+    struct flight *f = flight_new(ex->env->flights, &what, false);
+    if (f == NULL) {
+        exchange_fail(ex, ERR_NOMEM);
+        return;
+    }
+    ex->waiter.request = &ex->head;
+    ex->waiter.is_leader = true;
+    ex->waiter.wants_range = false;
+    int err = flight_join(f, ex->env->loop, &ex->waiter);
+    if (err != 0) {
+        flight_discard(&f);
+        exchange_fail(ex, err);
+        return;
+    }
+    flight_set_on_room(f, content_on_room, ex);
+    ex->state = EX_WAITING;
+    flight_launch(f);
+    wait_for_flight(ex);
+}
+
+static void start_hit(struct exchange *ex)
+{
+    struct loop *l = ex->env->loop;
+    int64_t now_ms = clock_wall_ms();
+    const struct response_facts *facts = &object_head(ex->object)->facts;
+    ex->result = RESULT_HIT;
+    ex->judged_here = true;
+    ex->announced_length = object_length(ex->object);
+    ex->cache_status = (struct cache_status){ .hit = true, .has_ttl = true,
+                                              .ttl_s = facts_ttl_ms(facts, now_ms) / 1000 };
+    hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
+    reader_start(ex);
+}
+
+static void ask(struct exchange *ex, bool may_join)
+{
+    struct cache_question q = {
+        .env = ex->env->flights,
+        .what = what_to_fetch(ex),
+        .waiter = &ex->waiter,
+        .may_join = may_join,
+        .only_new = ex->released,
+    };
+    struct cache_reply reply;
+    ex->state = EX_ASKING;
+    ex->waiter.request = &ex->head;
+    ex->waiter.wants_range = http_has(&ex->head, FIELD_RANGE);
+    ex->judged_here = true;
+    cache_ask(ex->env->cache, &q, &reply);
+    if (reply.answer != CACHE_HIT && !ex->has_reason) {
+        ex->reason = reply.reason;
+        ex->has_reason = true;
+        metric_add(&ex->env->loop->metrics->missed[reply.reason], 1);
+    }
+    switch (reply.answer) {
+    case CACHE_HIT:
+        ex->object = reply.object;
+        start_hit(ex);
+        break;
+    case CACHE_WAIT:
+        wait_for_flight(ex);
+        break;
+    case CACHE_ALONE:
+        ex->stale = reply.object;
+        go_alone(ex, FORWARD_ALONE);
+        break;
+    case CACHE_FAILED:
+        exchange_settle_fate(ex, reply.err == ERR_BUSY ? FATE_REFUSED : FATE_ERROR);
+        exchange_fail(ex, reply.err);
+        break;
+    }
+}
+
+/* ---- what the flight says ---- */
+
+static void classify(struct exchange *ex, const struct flight *f)
+{
+    struct cache_status *cs = &ex->cache_status;
+    const struct response_facts *facts = &object_head(ex->object)->facts;
+    bool leader = ex->waiter.is_leader;
+    *cs = (struct cache_status){ 0 };
+    if (flight_came_from_disk(f)) {
+        ex->result = RESULT_HIT;
+        cs->hit = cs->has_ttl = true;
+        cs->ttl_s = facts_ttl_ms(facts, clock_wall_ms()) / 1000;
+        return;
+    }
+    bool was_stale = flight_what(f)->validating != NULL;
+    cs->fwd = ex->pass ? FWD_METHOD : was_stale ? FWD_STALE : ex->released ? FWD_URI_MISS : FWD_MISS;
+    if (ex->alone && !ex->pass && !ex->released && !was_stale)
+        cs->fwd = FWD_BYPASS;
+    if (ex->released)
+        cs->collapsed = -1;
+    if (was_stale)
+        cs->fwd_status = flight_was_validated(f) ? 304 : facts->status;
+    cs->stored = leader && flight_is_stored(f) && !flight_was_validated(f);
+    if (!leader)
+        cs->collapsed = 1;
+    ex->result = !leader                      ? RESULT_COLLAPSED
+                 : flight_was_validated(f)    ? RESULT_REVALIDATED
+                 : ex->alone && !ex->released ? RESULT_PASS
+                                              : RESULT_MISS;
+    if (!leader)
+        metric_count(ex->env->loop->metrics, COLLAPSED);
+}
+
+static void invalidate_after(struct exchange *ex)
+{
+    if (ex->key.len == 0 || !policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
+        return;
+    cache_invalidate(ex->env->cache, ex->env->flights, buf_span(&ex->key));
+}
+
+static void on_flight_head(struct exchange *ex)
+{
+    struct flight *f = ex->waiter.flight;
+    timer_stop(ex->env->loop, &ex->timer);
+    ex->object = object_ref(flight_object(f));
+    ex->announced_length = flight_announced_length(f);
+    ex->wait_us = (int64_t)(clock_mono_us() - ex->waiter.joined_us);
+    classify(ex, f);
+    if (ex->pass)
+        invalidate_after(ex);
+    reader_start(ex);
+}
+
+/* Look up again; after a few rounds alone, so that the end is certain. */
+static void ask_again(struct exchange *ex)
+{
+    if (++ex->tries >= TRIES_MAX) {
+        ex->released = true;
+        exchange_settle_fate(ex, FATE_RELEASED);
+    }
+    ask(ex, true);
+}
+
+static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
+{
+    struct exchange *ex = container_of(w, struct exchange, waiter);
+    switch (ev) {
+    case FLIGHT_HEAD:
+        on_flight_head(ex);
+        break;
+    case FLIGHT_PROGRESS:
+        reader_pump(ex);
+        break;
+    case FLIGHT_RELEASED:
+        exchange_settle_fate(ex, FATE_RELEASED);
+        ex->released = true;
+        ask(ex, true);
+        break;
+    case FLIGHT_VARIED:
+        metric_add(&ex->env->loop->metrics->fates[FATE_VARIED], 1);
+        ask_again(ex);
+        break;
+    case FLIGHT_AGAIN:
+        if (ex->alone)
+            exchange_fail(ex, ERR_RESET);
+        else
+            ask_again(ex);
+        break;
+    case FLIGHT_FAILED:
+        exchange_settle_fate(ex, FATE_ERROR);
+        exchange_fail(ex, w->err);
+        break;
+    }
+}
+
+/* ---- time and the connection ---- */
+
+static void on_timer(struct loop_timer *t)
+{
+    struct exchange *ex = container_of(t, struct exchange, timer);
+    struct loop *l = ex->env->loop;
+    if (ex->state == EX_WAITING) {
+        metric_limit(l->metrics, WAITER_TIMEOUT);
+        exchange_fail(ex, ERR_WAIT_TIMEOUT);
+        return;
+    }
+    size_t left = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+    if (left < ex->pending_bytes) { /* slow, but reading */
+        ex->pending_bytes = left;
+        timer_set(l, &ex->timer, l->config->client.write_timeout_ms);
+        return;
+    }
+    metric_limit(l->metrics, WRITE_TIMEOUT);
+    ex->err = ERR_CLIENT_TIMEOUT;
+    exchange_settle_fate(ex, FATE_CUT);
+    exchange_end(ex, false, true);
+}
+
+void exchange_on_drained(struct exchange *ex)
+{
+    reader_on_drained(ex);
+}
+
+void exchange_on_bad_content(struct exchange *ex, int err)
+{
+    ex->keep_alive = false;
+    exchange_fail(ex, err);
+}
+
+void exchange_on_gone(struct exchange *ex)
+{
+    ex->err = ERR_GONE;
+    if (ex->result == RESULT_HIT && !ex->head_sent)
+        ex->result = RESULT_ERROR;
+    exchange_settle_fate(ex, FATE_GONE);
+    exchange_end(ex, false, true);
+}
+
+/* ---- the beginning ---- */
+
+static struct exchange *begin(struct exchange_env *env, const struct exchange_request *r)
+{
+    struct exchange *ex = take_exchange(env);
+    if (ex == NULL)
+        return NULL;
+    ex->owner = r->owner;
+    ex->ctx = r->ctx;
+    ex->conn = r->conn;
+    if (r->head != NULL)
+        ex->head = *r->head;
+    ex->client_ip = r->client_ip;
+    ex->content = r->content;
+    ex->content_length = r->content_length;
+    ex->content_ended = ex->content_finished = r->content == BODY_NONE;
+    ex->started_us = clock_mono_us();
+    ex->started_wall_ms = clock_wall_ms();
+    return ex;
+}
+
+/* `out` holds the exchange as long as it runs: on_over clears it through the owner, who has it as its own field. */
+void exchange_start(struct exchange_env *env, const struct exchange_request *r, struct exchange **out)
+{
+    struct exchange *ex = begin(env, r);
+    *out = ex;
+    if (ex == NULL) {
+        r->owner->on_over(r->ctx, false, true);
+        return;
+    }
+    struct request_verdict v;
+    ex->keep_alive = http1_keep_alive(&ex->head) && !env->draining;
+    http1_target(&ex->head, &ex->target);
+    policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
+    policy_key(&ex->key, origin_of(ex), &ex->target);
+    ex->key_hash = cache_hash(env->cache, buf_span(&ex->key));
+    switch (v.kind) {
+    case REQUEST_REFUSE:
+        refuse(ex, v.err);
+        break;
+    case REQUEST_PASS:
+        ex->pass = true;
+        go_alone(ex, FORWARD_PASS);
+        break;
+    case REQUEST_SOLO:
+    case REQUEST_LOOKUP:
+        ask(ex, v.kind == REQUEST_LOOKUP);
+        break;
+    }
+}
+
+void exchange_refuse(struct exchange_env *env, const struct exchange_request *r, int err, struct exchange **out)
+{
+    struct exchange *ex = begin(env, r);
+    *out = ex;
+    if (ex == NULL) {
+        r->owner->on_over(r->ctx, false, true);
+        return;
+    }
+    refuse(ex, err);
+}

@@ -1,0 +1,103 @@
+/* exchange_impl - what the files of this folder share; nobody else includes it. */
+#ifndef SHIELD_REQUEST_EXCHANGE_IMPL_H
+#define SHIELD_REQUEST_EXCHANGE_IMPL_H
+
+#include "common/http_range.h"
+#include "shield/request/exchange.h"
+
+enum exchange_state { EX_ASKING, EX_WAITING, EX_READING, EX_OVER };
+
+/* How the answer's content is framed towards this client. */
+enum out_framing { OUT_NONE, OUT_LENGTH, OUT_CHUNKED, OUT_UNTIL_CLOSE };
+
+struct exchange {
+    struct exchange_env *env;
+    const struct exchange_owner *owner;
+    void *ctx;
+    struct conn *conn;
+    struct list_node idle_link;
+    enum exchange_state state;
+
+    /* the request */
+    struct http_head head; /* its spans live in `arena` once the exchange waits */
+    struct arena arena;
+    struct buf key;
+    uint64_t key_hash;
+    struct http1_target target;
+    struct span client_ip;
+    enum http1_framing content;
+    uint64_t content_length;
+    bool pass;        /* nothing of it is for the cache */
+    bool is_copied;   /* head and client_ip are ours */
+    bool keep_alive;  /* after the answer */
+
+    /* request content on its way up: one buffer fills while the other is being written */
+    struct buf content_in, content_out;
+    bool content_ended;    /* the client has sent all of it */
+    bool content_finished; /* and so have we */
+    bool content_full;     /* the client has been told to wait */
+
+    /* waiting */
+    struct flight_waiter waiter;
+    struct loop_timer timer;
+    unsigned tries;
+    enum waiter_fate fate;
+    bool has_fate, judged_here; /* judged_here: conditions and ranges are held against the answer here */
+    enum miss_reason reason;
+    bool has_reason, released, alone;
+    struct object *stale; /* to be validated when alone */
+    int64_t wait_us;
+
+    /* the answer */
+    struct object *object;
+    uint64_t announced_length;
+    struct buf out; /* our parts of the head, or a whole answer of our own */
+    size_t prefix_bytes; /* of `out`: they stand before the stored block, the rest behind it */
+    size_t block_skip;   /* of the stored block: what the prefix replaces */
+    int status;
+    enum out_framing framing;
+    bool head_sent, last_chunk_sent, waits_for_range;
+    struct http_range_spec range;
+    uint64_t position, end; /* of the object: the next byte to send, and where to stop (UINT64_MAX: at its end) */
+    struct chunk *holds[CONN_IOV]; /* what the pending write needs */
+    unsigned n_holds;
+    char chunk_line[20];
+    struct disk_load load;
+    struct chunk *loaded; /* what the last load brought */
+    uint32_t loaded_index;
+    bool loading, pinned;
+    size_t pending_bytes; /* handed to a write that is not through */
+    struct cache_status cache_status;
+
+    /* for the books */
+    enum request_result result;
+    int err;
+    uint64_t started_us, sent_bytes;
+    int64_t started_wall_ms;
+};
+
+/* ---- exchange.c ---- */
+void exchange_end(struct exchange *ex, bool keep_alive, bool abort);
+void exchange_fail(struct exchange *ex, int err); /* an answer of our own, or a cut when the head is out */
+void exchange_release_memory(struct exchange *ex); /* of one that was over while a load ran */
+void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
+
+/* ---- answer.c: heads ---- */
+/* Compose the head for ex->object into ex->out and choose framing and span. Returns false when it has to wait until
+ * more of the object is known (a range of unknown length). */
+bool answer_compose(struct exchange *ex);
+void answer_compose_own(struct exchange *ex, int err);
+/* The buffers of the head: gives how many of bufs[] (at most 3) it takes. */
+unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs);
+
+/* ---- reader.c ---- */
+void reader_start(struct exchange *ex); /* ex->object and ex->cache_status are set */
+void reader_pump(struct exchange *ex);  /* send what can be sent; may end the exchange */
+void reader_stop(struct exchange *ex);  /* drop what it holds */
+void reader_on_drained(struct exchange *ex);
+
+/* ---- content.c ---- */
+void content_pump(struct exchange *ex);
+void content_on_room(void *ctx); /* for flight_set_on_room */
+
+#endif

@@ -1,0 +1,236 @@
+#include "shield/request/exchange_impl.h"
+
+#include "common/check.h"
+#include "common/err.h"
+
+enum { WRITE_BYTES_MAX = 512 * 1024 };
+
+/* ---- pins: what is read from disk may not be evicted meanwhile ---- */
+
+static void pin(struct exchange *ex)
+{
+    if (ex->pinned || object_is_resident(ex->object))
+        return;
+    ex->pinned = true;
+    atomic_fetch_add(&object_ram(ex->object)->readers, 1);
+}
+
+static void release_holds(struct exchange *ex)
+{
+    for (unsigned i = 0; i < ex->n_holds; i++)
+        chunk_unref(&ex->holds[i]);
+    ex->n_holds = 0;
+}
+
+void reader_stop(struct exchange *ex)
+{
+    release_holds(ex);
+    chunk_unref(&ex->loaded);
+    if (ex->pinned)
+        atomic_fetch_sub(&object_ram(ex->object)->readers, 1);
+    ex->pinned = false;
+}
+
+/* ---- chunks that are on disk only ---- */
+
+static void on_loaded(struct disk_load *job)
+{
+    struct exchange *ex = container_of(job, struct exchange, load);
+    ex->loading = false;
+    object_unref(&job->object);
+    if (ex->owner == NULL) { /* over meanwhile */
+        chunk_unref(&job->chunk);
+        exchange_release_memory(ex);
+        return;
+    }
+    chunk_unref(&ex->loaded);
+    ex->loaded = job->chunk;
+    ex->loaded_index = job->index;
+    if (job->err != 0)
+        exchange_fail(ex, job->err);
+    else
+        reader_pump(ex);
+}
+
+static void load_chunk(struct exchange *ex)
+{
+    ex->loading = true;
+    ex->load = (struct disk_load){ .loop = ex->env->loop,
+                                   .object = object_ref(ex->object),
+                                   .index = (uint32_t)(ex->position / object_chunk_bytes(ex->object)),
+                                   .on_done = on_loaded };
+    disk_load(ex->env->flights->disk, &ex->load);
+}
+
+static bool take_loaded(struct exchange *ex, uint64_t at, struct span *out)
+{
+    uint32_t chunk_bytes = object_chunk_bytes(ex->object);
+    if (ex->loaded == NULL || at / chunk_bytes != ex->loaded_index)
+        return false;
+    uint32_t from = (uint32_t)(at % chunk_bytes);
+    *out = (struct span){ ex->loaded->data + from, ex->loaded->len - from };
+    return true;
+}
+
+/* ---- gathering what can be sent now ---- */
+
+struct batch {
+    uv_buf_t bufs[CONN_IOV];
+    unsigned n;
+    uint64_t content_bytes;
+    bool last; /* the answer is complete with it */
+    bool missing; /* the next chunk is on disk */
+    int err;
+};
+
+static void gather_content(struct exchange *ex, struct batch *b, uint64_t limit, unsigned room)
+{
+    uint64_t at = ex->position;
+    while (b->n < room && b->content_bytes < WRITE_BYTES_MAX && at < limit) {
+        struct span s;
+        struct chunk *hold = NULL;
+        if (!take_loaded(ex, at, &s)) {
+            int err = object_read(ex->object, at, &s, &hold);
+            if (err != 0) {
+                b->missing = err == ERR_NOT_FOUND && b->content_bytes == 0;
+                b->err = err == ERR_GONE && b->content_bytes == 0 ? ERR_TRUNCATED : 0;
+                return;
+            }
+        }
+        if (hold != NULL)
+            ex->holds[ex->n_holds++] = hold;
+        s.len = (size_t)MIN((uint64_t)s.len, limit - at);
+        b->bufs[b->n++] = uv_buf_init((char *)s.p, (unsigned)s.len);
+        b->content_bytes += s.len;
+        at += s.len;
+    }
+}
+
+static void gather_chunked(struct exchange *ex, struct batch *b, uint64_t limit, bool sealed)
+{
+    unsigned line_at = b->n++;
+    gather_content(ex, b, limit, CONN_IOV - 1);
+    bool ends = sealed && ex->position + b->content_bytes == limit;
+    if (b->content_bytes == 0) {
+        b->n = line_at;
+        if (ends)
+            b->bufs[b->n++] = uv_buf_init((char *)"0\r\n\r\n", 5);
+    } else {
+        size_t n = http1_chunk_prefix(ex->chunk_line, b->content_bytes);
+        b->bufs[line_at] = uv_buf_init(ex->chunk_line, (unsigned)n);
+        b->bufs[b->n++] = ends ? uv_buf_init((char *)"\r\n0\r\n\r\n", 7) : uv_buf_init((char *)"\r\n", 2);
+    }
+    b->last = ends;
+}
+
+static void gather(struct exchange *ex, struct batch *b)
+{
+    *b = (struct batch){ 0 };
+    if (!ex->head_sent)
+        b->n = answer_head_bufs(ex, b->bufs);
+    if (ex->framing == OUT_NONE) {
+        b->last = true;
+        return;
+    }
+    enum object_state state = object_state(ex->object); /* before `ready`: what is sealed has grown to its end */
+    bool sealed = state == OBJECT_SEALED;
+    uint64_t ready = object_ready(ex->object);
+    uint64_t limit = MIN(ex->end, ready);
+    if (ex->framing == OUT_CHUNKED) {
+        gather_chunked(ex, b, limit, sealed);
+    } else {
+        gather_content(ex, b, limit, CONN_IOV);
+        uint64_t end = ex->end != UINT64_MAX ? ex->end : sealed ? ready : UINT64_MAX;
+        b->last = ex->position + b->content_bytes == end;
+    }
+    if (state == OBJECT_FAILED && !b->last && b->content_bytes == 0)
+        b->err = object_error(ex->object);
+}
+
+/* ---- sending ---- */
+
+static void leave_if_complete(struct exchange *ex)
+{
+    if (ex->waiter.flight != NULL && ex->object != NULL && object_state(ex->object) != OBJECT_FILLING)
+        flight_leave(&ex->waiter);
+}
+
+static void note_sent(struct exchange *ex, const struct batch *b)
+{
+    ex->head_sent = true;
+    ex->position += b->content_bytes;
+    ex->sent_bytes += b->content_bytes;
+    ex->last_chunk_sent = b->last;
+}
+
+static void finish_write(struct exchange *ex)
+{
+    release_holds(ex);
+    flight_waiter_read_to(&ex->waiter, ex->position);
+}
+
+static void send_on(struct exchange *ex)
+{
+    while (!ex->last_chunk_sent) {
+        struct batch b;
+        gather(ex, &b);
+        if (b.n == 0 || b.err != 0) {
+            release_holds(ex);
+            if (b.err != 0)
+                exchange_fail(ex, b.err);
+            else if (b.missing && !ex->loading)
+                load_chunk(ex);
+            return;
+        }
+        note_sent(ex, &b);
+        int sent = conn_write(ex->conn, b.bufs, b.n);
+        if (sent < 0) {
+            exchange_on_gone(ex);
+            return;
+        }
+        if (sent == 0) {
+            ex->pending_bytes = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+            timer_set(ex->env->loop, &ex->timer, ex->env->loop->config->client.write_timeout_ms);
+            return;
+        }
+        finish_write(ex);
+    }
+    exchange_end(ex, ex->keep_alive, false);
+}
+
+void reader_pump(struct exchange *ex)
+{
+    if (ex->state != EX_READING || conn_is_writing(ex->conn))
+        return;
+    if (ex->waits_for_range) {
+        if (!answer_compose(ex))
+            return;
+        ex->waits_for_range = false;
+    }
+    if (ex->object != NULL && !ex->head_sent && object_state(ex->object) == OBJECT_FAILED) {
+        exchange_fail(ex, object_error(ex->object)); /* nothing is out yet: an error instead of a cut */
+        return;
+    }
+    leave_if_complete(ex);
+    send_on(ex);
+}
+
+void reader_start(struct exchange *ex)
+{
+    ex->state = EX_READING;
+    pin(ex);
+    ex->waits_for_range = !answer_compose(ex);
+    reader_pump(ex);
+}
+
+void reader_on_drained(struct exchange *ex)
+{
+    timer_stop(ex->env->loop, &ex->timer);
+    finish_write(ex);
+    if (ex->state != EX_READING)
+        return;
+    if (ex->last_chunk_sent)
+        exchange_end(ex, ex->keep_alive, false);
+    else
+        reader_pump(ex);
+}

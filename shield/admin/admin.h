@@ -1,0 +1,37 @@
+/* admin - the admin port: metrics, health, what flies, for operators and probes.
+ *
+ * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez, /readyz,
+ * /healthz, /stats, /flights; POST /purge (501 until it is built). Where tokens are configured every path but /livez and
+ * /readyz wants `Authorization: Bearer TOKEN`. */
+#ifndef SHIELD_ADMIN_ADMIN_H
+#define SHIELD_ADMIN_ADMIN_H
+
+#include "shield/cache/cache.h"
+#include "shield/net/conn.h"
+
+struct admin;
+
+/* What the admin port shows; called on its loop. */
+struct admin_sources {
+    struct cache *cache;
+    struct disk *disk; /* NULL: memory only */
+    bool (*is_ready)(void *ctx);   /* all listeners are open */
+    bool (*is_draining)(void *ctx);
+    void *ctx;
+};
+
+/* Bind and listen on `l`; port 0 picks a free one. On failure a line that says why is appended to `errors`.
+ * Returns 0, ERR_SYSTEM (address in use, no right), ERR_NOMEM, or ERR_SYNTAX (the token file). */
+int admin_open(struct admin **out, struct loop *l, const struct admin_sources *sources, struct buf *errors);
+
+/* The real address, as ADDR text. */
+void admin_put_address(const struct admin *a, struct buf *out);
+
+/* Read the token file of the loop's present config again (HUP). Returns 0 or ERR_SYNTAX with a line in `errors`; the old
+ * tokens stay in force then. */
+int admin_reload(struct admin *a, struct buf *errors);
+
+/* Close the listener and all connections; memory goes when the loop has turned. */
+void admin_close(struct admin **slot);
+
+#endif

@@ -1,0 +1,362 @@
+#include "shield/service.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/admin/admin.h"
+#include "shield/ops/access_log.h"
+#include "shield/ops/log.h"
+#include "shield/worker.h"
+
+enum { FD_RESERVE = 512, STORE_READERS = 2 };
+
+enum { SIGNALS = 5 };
+static const int signal_numbers[SIGNALS] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+
+struct service {
+    struct config *config;       /* the one in force */
+    struct config *first_config; /* the store keeps to this one's key rules */
+    const struct cli *cli;
+    struct disk *disk;
+    struct cache *cache;
+    struct gate *gates[CONFIG_MAX_ORIGINS];
+    struct listen_socket sockets[CONFIG_MAX_LISTEN];
+    uint32_t n_sockets;
+    struct worker *workers;
+    struct loop *loops[LOOP_MAX];
+    unsigned n_workers, n_started;
+    struct admin *admin;
+
+    /* the admin loop's: this thread */
+    struct loop loop;
+    uv_signal_t signals[SIGNALS];
+    uv_timer_t drain_timer;
+    bool ready, draining;
+    struct service_empty {
+        struct mail mail;
+        struct service *service;
+    } empties[LOOP_MAX];
+    unsigned n_empty;
+};
+
+/* ---- stopping ---- */
+
+static void on_drain_timeout(uv_timer_t *t)
+{
+    struct service *s = container_of(t, struct service, drain_timer);
+    log_warn("drain_timeout: cutting the connections that are left");
+    metric_limit(s->loop.metrics, DRAIN_TIMEOUT);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_abort(&s->workers[i]);
+}
+
+static void drain(struct service *s, bool to_the_end)
+{
+    if (s->draining)
+        return;
+    s->draining = true;
+    log_info("draining%s", to_the_end ? " to the end" : "");
+    if (!to_the_end)
+        uv_timer_start(&s->drain_timer, on_drain_timeout, s->config->drain_timeout_ms, 0);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_drain(&s->workers[i]);
+}
+
+/* All workers are empty: nobody waits on another's flight any more. */
+static void deliver_empty(struct mail *m)
+{
+    struct service *s = container_of(m, struct service_empty, mail)->service;
+    if (++s->n_empty < s->n_workers)
+        return;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_stop(&s->workers[i]);
+    loop_stop(&s->loop);
+}
+
+/* On the worker's thread. */
+static void on_worker_empty(void *ctx)
+{
+    struct service_empty *e = ctx;
+    e->mail.deliver = deliver_empty;
+    loop_post(&e->service->loop, &e->mail);
+}
+
+/* ---- signals ---- */
+
+static void reload(struct service *s)
+{
+    struct buf errors = { 0 }, restart = { 0 };
+    struct config *next = NULL;
+    int err = config_load(&next, s->cli->config_file, s->cli->overrides, s->cli->n, &errors);
+    if (err == 0)
+        config_restart_needed(s->config, next, &restart);
+    if (err == 0 && restart.len == 0)
+        err = admin_reload(s->admin, &errors);
+    if (errors.len > 0)
+        log_warn("reload: %.*s", (int)errors.len, errors.p);
+    if (err != 0) {
+        log_error("reload: refused, the running configuration stays");
+    } else if (restart.len > 0) {
+        log_error("reload: refused, the running configuration stays: these need a restart: %.*s", (int)restart.len,
+                  restart.p);
+    } else {
+        for (unsigned i = 0; i < s->n_workers; i++)
+            worker_reload(&s->workers[i], next);
+        loop_set_config(&s->loop, next);
+        ram_set_limit(cache_ram(s->cache), next->store_ram);
+        config_unref(&s->config);
+        s->config = config_ref(next);
+        log_info("reload: done");
+    }
+    config_unref(&next);
+    buf_fini(&errors);
+    buf_fini(&restart);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct service *s = handle->data;
+    switch (number) {
+    case SIGTERM:
+    case SIGINT:
+        drain(s, false);
+        break;
+    case SIGQUIT:
+        drain(s, true);
+        break;
+    case SIGHUP:
+        reload(s);
+        break;
+    case SIGUSR1:
+        if (access_log_reopen() != 0)
+            log_error("access log: cannot be reopened; the old file goes on");
+        else
+            log_info("access log: reopened");
+        break;
+    }
+}
+
+static void watch_signals(struct service *s)
+{
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < SIGNALS; i++) {
+        uv_signal_init(&s->loop.uv, &s->signals[i]);
+        s->signals[i].data = s;
+        uv_signal_start(&s->signals[i], on_signal, signal_numbers[i]);
+    }
+    uv_timer_init(&s->loop.uv, &s->drain_timer);
+}
+
+static void unwatch_signals(struct service *s)
+{
+    for (int i = 0; i < SIGNALS; i++)
+        uv_close((uv_handle_t *)&s->signals[i], NULL);
+    uv_close((uv_handle_t *)&s->drain_timer, NULL);
+}
+
+/* ---- starting ---- */
+
+/* The descriptor limit to its hard limit; where that is too small, fewer connections. */
+static void fit_descriptors(struct config *cfg)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return;
+    lim.rlim_cur = lim.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &lim);
+    if (lim.rlim_max == RLIM_INFINITY)
+        return;
+    uint64_t most = lim.rlim_max > 2 * FD_RESERVE ? lim.rlim_max - FD_RESERVE : lim.rlim_max / 2;
+    if (cfg->client.max_connections > most) {
+        log_warn("client.max_connections: lowered from %llu to %llu: the descriptor limit is %llu; raise it "
+                 "(ulimit -Hn, LimitNOFILE=)",
+                 (unsigned long long)cfg->client.max_connections, (unsigned long long)most,
+                 (unsigned long long)lim.rlim_max);
+        cfg->client.max_connections = most;
+    }
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed = 0;
+    ssize_t n = getrandom(&seed, sizeof seed, 0);
+    REQUIRE(n == sizeof seed);
+    return seed;
+}
+
+static int open_store(struct service *s)
+{
+    const struct config *cfg = s->config;
+    s->cache = cache_new(cfg->store_ram, random_seed());
+    if (s->cache == NULL)
+        return ERR_NOMEM;
+    if (cfg->store_path[0] == '\0')
+        return 0;
+    struct disk_options options = {
+        .path = cfg->store_path,
+        .size_bytes = cfg->store_size,
+        .queue_max_bytes = cfg->flight.max_bytes_total / 2,
+        .readers = STORE_READERS,
+        .config = s->first_config,
+        .may_evict = cache_may_evict,
+        .ctx = s->cache,
+    };
+    int err = disk_open(&s->disk, &options);
+    if (err != 0) {
+        log_error("store: %s: %s", cfg->store_path, err_text(err));
+        return err;
+    }
+    cache_set_disk(s->cache, s->disk, disk_seed(s->disk));
+    return 0;
+}
+
+static int open_sockets(struct service *s, struct buf *errors)
+{
+    for (uint32_t i = 0; i < s->config->n_listen; i++) {
+        int err = listen_socket_open(&s->sockets[i], &s->config->listen[i].addr, s->n_workers, errors);
+        if (err != 0)
+            return err;
+        s->n_sockets++;
+    }
+    return 0;
+}
+
+static int make_workers(struct service *s)
+{
+    s->workers = calloc(s->n_workers, sizeof *s->workers);
+    if (s->workers == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < s->config->n_origins; i++) {
+        s->gates[i] = gate_new(i);
+        if (s->gates[i] == NULL)
+            return ERR_NOMEM;
+    }
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        s->empties[i].service = s;
+        s->loops[i] = &s->workers[i].loop;
+        struct worker_options options = { .id = i,
+                                          .config = s->config,
+                                          .loops = s->loops,
+                                          .n_loops = s->n_workers,
+                                          .gates = s->gates,
+                                          .cache = s->cache,
+                                          .disk = s->disk,
+                                          .on_empty = on_worker_empty,
+                                          .ctx = &s->empties[i] };
+        int err = worker_init(&s->workers[i], &options);
+        for (uint32_t k = 0; err == 0 && k < s->n_sockets; k++)
+            err = worker_listen(&s->workers[i], &s->sockets[k]);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static bool is_ready(void *ctx)
+{
+    return ((struct service *)ctx)->ready;
+}
+
+static bool is_draining(void *ctx)
+{
+    return ((struct service *)ctx)->draining;
+}
+
+static int open_admin(struct service *s, struct buf *errors)
+{
+    struct admin_sources sources = { .cache = s->cache, .disk = s->disk, .is_ready = is_ready,
+                                     .is_draining = is_draining, .ctx = s };
+    return admin_open(&s->admin, &s->loop, &sources, errors);
+}
+
+/* For whoever waits for it to begin; in one write, and without time and level. */
+static void say_ready(struct service *s)
+{
+    struct buf line = { 0 };
+    buf_put_lit(&line, "ready listen=");
+    for (uint32_t i = 0; i < s->n_sockets; i++) {
+        if (i > 0)
+            buf_put_lit(&line, ",");
+        netaddr_put(&line, (const struct sockaddr *)&s->sockets[i].addr.ss);
+    }
+    buf_put_lit(&line, " admin=");
+    admin_put_address(s->admin, &line);
+    buf_put_lit(&line, "\n");
+    fwrite(line.p, 1, line.len, stderr);
+    buf_fini(&line);
+}
+
+static int start(struct service *s, struct buf *errors)
+{
+    int err = access_log_open(s->config->access_log);
+    if (err != 0) {
+        buf_printf(errors, "access_log: %s: cannot be opened for writing\n", s->config->access_log);
+        return err;
+    }
+    err = open_store(s);
+    if (err == 0)
+        err = open_sockets(s, errors);
+    if (err == 0)
+        err = make_workers(s);
+    if (err == 0)
+        err = open_admin(s, errors);
+    for (; err == 0 && s->n_started < s->n_workers; s->n_started++)
+        err = worker_start(&s->workers[s->n_started]);
+    return err;
+}
+
+static void finish(struct service *s)
+{
+    for (unsigned i = 0; i < s->n_started; i++)
+        uv_thread_join(&s->workers[i].thread);
+    if (s->disk != NULL)
+        disk_close(&s->disk); /* its last mail is delivered below */
+    for (unsigned i = 0; i < s->n_started; i++)
+        worker_fini(&s->workers[i]);
+    admin_close(&s->admin);
+    unwatch_signals(s);
+    for (uint32_t i = 0; i < s->n_sockets; i++)
+        listen_socket_close(&s->sockets[i]);
+    for (uint32_t i = 0; i < CONFIG_MAX_ORIGINS; i++)
+        gate_free(&s->gates[i]);
+    loop_fini(&s->loop);
+    cache_free(&s->cache);
+    free(s->workers);
+    config_unref(&s->first_config);
+    config_unref(&s->config);
+}
+
+int service_run(struct config *config, const struct cli *cli)
+{
+    static struct service service; /* as long as the process */
+    struct service *s = &service;
+    struct buf errors = { 0 };
+    s->config = config;
+    s->first_config = config_ref(config);
+    s->cli = cli;
+    s->n_workers = (unsigned)config->workers;
+    fit_descriptors(config);
+    if (loop_init(&s->loop, UINT32_MAX, config) != 0)
+        return 1;
+    watch_signals(s);
+    int err = start(s, &errors);
+    if (err != 0) {
+        /* Nothing has been served yet: the exit closes what is open. */
+        log_error("cannot start: %.*s%s", (int)errors.len, errors.p != NULL ? errors.p : "", err_text(err));
+        for (uint32_t i = 0; i < s->n_sockets; i++)
+            listen_socket_close(&s->sockets[i]);
+        return 1;
+    }
+    s->ready = true;
+    say_ready(s);
+    loop_run(&s->loop);
+    finish(s);
+    log_info("stopped");
+    return 0;
+}

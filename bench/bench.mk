@@ -1,0 +1,19 @@
+# The load tool, the yardstick beside it, and the demonstration. Included by the Makefile.
+$(O)/bench/main.o: ALL_CFLAGS += -DSHIELD_VERSION='"$(VERSION)"'
+
+BENCH_LIBS := $(call lib,bench) $(call lib,common)
+
+$(B)shield-bench: $(O)/bench/main.o $(BENCH_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS)
+
+$(B)bare-server: $(O)/bench/bare_server.o $(BENCH_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS)
+
+$(B)unit/test_bench_%: $(O)/test/unit/test_bench_%.o $(BENCH_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS) -lcmocka
+
+demo: all
+	$(B)shield-bench demo
+
+.PHONY: demo

@@ -1,0 +1,82 @@
+/* edge - one connection of a load thread, and what it shares with the others. Private to the edges. */
+#ifndef BENCH_EDGE_H
+#define BENCH_EDGE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bench/edges.h"
+#include "bench/ev.h"
+#include "bench/target.h"
+#include "common/http1.h"
+
+enum { EDGE_SCRATCH_BYTES = 256 * 1024 };
+
+/* Where the threads of a stampede meet: who comes last names the instant. */
+struct edge_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t all_here;
+    uint32_t expected, here;
+    uint64_t release_ns; /* 0 until then */
+};
+
+/* Of all threads. */
+struct edge_run {
+    const struct edges_config *config;
+    struct target target;
+    struct netaddr to;
+    _Atomic uint64_t claimed, finished;
+    struct edge_gate gate;
+    uint64_t began_ns;
+};
+
+/*  OPENING --> READY --> ASKED --> READY ...  DONE when no request is left
+ *     `----------`---------`--> RETRYING --> OPENING   after a failed or ended connection */
+enum edge_state { E_OPENING, E_READY, E_ASKED, E_RETRYING, E_DONE };
+
+struct edge {
+    struct ev_io io;
+    struct ev_timer retry;
+    struct edge_thread *thread;
+    enum edge_state state;
+    bool settled;       /* stampede: connected, or failed for good */
+    bool has_claim;     /* a request is to be sent when connected */
+    uint64_t n;         /* key of the request */
+    uint64_t start_ns;  /* of the request, or of the attempt to connect */
+    uint64_t first_ns;  /* 0: no content yet */
+    uint32_t answers;   /* on this connection */
+    struct buf out, in; /* in: a head that has not come whole */
+    size_t out_sent;
+    /* the answer being read */
+    bool got_byte, got_head, keep, verifies;
+    struct http1_scan scan;
+    struct http1_body body;
+    enum edge_error fault;
+    int status;
+    uint64_t seed, offset, received, want;
+};
+
+struct edge_thread {
+    struct edge_run *run;
+    struct ev ev;
+    pthread_t id;
+    bool started, tells_progress;
+    uint64_t released_ns; /* stampede: 0 until then */
+    struct edge *edges;
+    uint32_t n_edges, n_settled, n_done;
+    struct ev_timer sweep, deadline, release;
+    struct edges_report report;
+    const char *failed; /* why the thread could not run */
+    char scratch[EDGE_SCRATCH_BYTES];
+};
+
+void edge_open(struct edge *e);                        /* connect; then ask, or wait for the release */
+void edge_ask(struct edge *e);                         /* send the next request, if one is left */
+void edge_check_time(struct edge *e, uint64_t now_ns); /* fail it when its time is over */
+void edge_fini(struct edge *e);
+
+/* To the thread: this connection is ready for the release, or never will be; has no more to do. */
+void edge_thread_settled(struct edge *e);
+void edge_thread_done(struct edge *e);
+
+#endif

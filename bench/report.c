@@ -1,0 +1,142 @@
+#include "bench/report.h"
+
+#include <inttypes.h>
+
+#include "bench/json.h"
+#include "common/check.h"
+
+static const struct {
+    const char *name;
+    double percent;
+} percentiles[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}};
+
+enum { N_PERCENTILES = sizeof percentiles / sizeof percentiles[0] };
+
+void report_put_time(struct buf *out, uint64_t us)
+{
+    double v = (double)us;
+    const char *unit = "us";
+    if (us >= 1000000) {
+        v /= 1e6;
+        unit = "s";
+    } else if (us >= 1000) {
+        v /= 1e3;
+        unit = "ms";
+    }
+    buf_printf(out, "%.*f %s", us < 1000 || v >= 100 ? 0 : v >= 10 ? 1 : 2, v, unit);
+}
+
+static double a_second(uint64_t n, uint64_t elapsed_us)
+{
+    return elapsed_us > 0 ? (double)n * 1e6 / (double)elapsed_us : 0;
+}
+
+static void put_time_row(struct buf *out, const char *name, const struct hist *h)
+{
+    buf_printf(out, "%-14s", name);
+    for (int i = 0; i < N_PERCENTILES; i++) {
+        struct buf cell = {0};
+        if (atomic_load(&h->total) > 0)
+            report_put_time(&cell, hist_percentile(h, percentiles[i].percent));
+        else
+            buf_put_lit(&cell, "-");
+        buf_printf(out, " %11.*s", SPAN_FMT(buf_span(&cell)));
+        buf_fini(&cell);
+    }
+    buf_put_lit(out, "\n");
+}
+
+static void put_statuses(struct buf *out, const struct edges_report *r)
+{
+    buf_put_lit(out, "status        ");
+    for (unsigned status = 0; status < ARRAY_LEN(r->statuses); status++)
+        if (r->statuses[status] > 0)
+            buf_printf(out, " %u: %" PRIu64, status, r->statuses[status]);
+    buf_put_lit(out, "\ncache-status  ");
+    for (int i = 0; i < CACHE_COUNT; i++)
+        if (r->caches[i] > 0)
+            buf_printf(out, " %s: %" PRIu64, edge_cache_name((enum edge_cache)i), r->caches[i]);
+    buf_put_lit(out, "\n");
+}
+
+static void put_errors(struct buf *out, const struct edges_report *r)
+{
+    for (int i = EDGE_OK + 1; i < EDGE_ERROR_COUNT; i++)
+        if (r->errors[i] > 0)
+            buf_printf(out, "error          %s: %" PRIu64 " (%s)\n", edge_error_name((enum edge_error)i),
+                       r->errors[i], edge_error_text((enum edge_error)i));
+}
+
+void report_put_table(struct buf *out, const struct edges_config *config, const struct edges_report *r)
+{
+    buf_printf(out, "requests       %" PRIu64 ", %" PRIu64 " good%s, in ", r->finished, r->errors[EDGE_OK],
+               config->verify ? " and verified" : "");
+    report_put_time(out, r->elapsed_us);
+    buf_printf(out, " over %" PRIu64 " connections\n", config->connections);
+    buf_printf(out, "throughput     %.0f requests/s, %.1f MiB/s of content\n",
+               a_second(r->finished, r->elapsed_us), a_second(r->body_bytes, r->elapsed_us) / 1048576);
+    buf_printf(out, "%-14s", "");
+    for (int i = 0; i < N_PERCENTILES; i++)
+        buf_printf(out, " %11s", percentiles[i].name);
+    buf_put_lit(out, "\n");
+    put_time_row(out, "first byte", &r->first_us);
+    put_time_row(out, "last byte", &r->last_us);
+    put_statuses(out, r);
+    put_errors(out, r);
+    buf_put_lit(out, "this tool      CPU ");
+    report_put_time(out, r->cpu_us);
+    if (config->stampede) {
+        buf_put_lit(out, ", all requests sent within ");
+        report_put_time(out, r->release_us);
+    }
+    if (r->resends > 0)
+        buf_printf(out, ", %" PRIu64 " resent on a new connection", r->resends);
+    buf_put_lit(out, "\n");
+}
+
+static void put_hist(struct buf *out, const char *name, const struct hist *h)
+{
+    buf_printf(out, ",\n \"%s\":{", name);
+    for (int i = 0; i < N_PERCENTILES; i++)
+        buf_printf(out, "\"%s\":%" PRIu64 ",", percentiles[i].name,
+                   hist_percentile(h, percentiles[i].percent));
+    uint64_t total = atomic_load(&h->total);
+    buf_printf(out, "\"mean\":%" PRIu64 ",\"count\":%" PRIu64 "}",
+               total > 0 ? atomic_load(&h->sum) / total : 0, total);
+}
+
+void report_put_json(struct buf *out, const struct edges_config *config, const struct edges_report *r)
+{
+    buf_put_lit(out, "{\"schema\":\"shield-bench/run/1\",\n \"url\":");
+    json_put_text(out, config->url);
+    buf_printf(out,
+               ",\"mode\":\"%s\",\"connections\":%" PRIu64 ",\"threads\":%" PRIu64 ",\"verified\":%s,\n"
+               " \"requests\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"body_bytes\":%" PRIu64
+               ",\"elapsed_us\":%" PRIu64
+               ",\"requests_per_s\":%.1f,\"body_bytes_per_s\":%.0f,\n \"errors\":{",
+               config->stampede ? "stampede" : "closed", config->connections, config->threads,
+               config->verify ? "true" : "false", r->finished, r->errors[EDGE_OK], r->body_bytes,
+               r->elapsed_us, a_second(r->finished, r->elapsed_us), a_second(r->body_bytes, r->elapsed_us));
+    for (int i = EDGE_OK + 1; i < EDGE_ERROR_COUNT; i++)
+        buf_printf(out, "%s\"%s\":%" PRIu64, i > EDGE_OK + 1 ? "," : "", edge_error_name((enum edge_error)i),
+                   r->errors[i]);
+    buf_put_lit(out, "},\n \"status\":{");
+    const char *comma = "";
+    for (unsigned i = 0; i < ARRAY_LEN(r->statuses); i++) {
+        if (r->statuses[i] == 0)
+            continue;
+        buf_printf(out, "%s\"%u\":%" PRIu64, comma, i, r->statuses[i]);
+        comma = ",";
+    }
+    buf_put_lit(out, "},\n \"cache\":{");
+    for (int i = 0; i < CACHE_COUNT; i++)
+        buf_printf(out, "%s\"%s\":%" PRIu64, i > 0 ? "," : "", edge_cache_name((enum edge_cache)i),
+                   r->caches[i]);
+    buf_put_lit(out, "}");
+    put_hist(out, "first_byte_us", &r->first_us);
+    put_hist(out, "last_byte_us", &r->last_us);
+    buf_printf(out,
+               ",\n \"connects\":%" PRIu64 ",\"resends\":%" PRIu64 ",\"release_us\":%" PRIu64
+               ",\"tool_cpu_us\":%" PRIu64 "}\n",
+               r->connects, r->resends, r->release_us, r->cpu_us);
+}

@@ -1,0 +1,85 @@
+#!/bin/sh
+# deps.sh [--test] - installs what Shield needs to build, and with --test what its tests need too.
+# For Debian 12 and 13, as root. Says nothing to apt, and needs no network, when everything is there.
+set -eu
+
+build="gcc make pkg-config libc6-dev libuv1-dev liblmdb-dev libmbedtls-dev libyaml-dev libjansson-dev
+       libc-ares-dev libxxhash-dev"
+tests="libcmocka-dev python3 python3-pytest curl nginx clang libclang-rt-dev clang-format"
+
+say() {
+    printf 'deps.sh: %s\n' "$*"
+}
+
+die() {
+    printf 'deps.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+wanted=$build
+for arg in "$@"; do
+    case $arg in
+    --test) wanted="$build $tests" ;;
+    -h | --help)
+        echo "usage: sh deploy/deps.sh [--test]"
+        exit 0
+        ;;
+    *)
+        echo "usage: sh deploy/deps.sh [--test]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 ||
+    die "this is not a Debian system (no dpkg and apt-get); install by hand: $(echo $wanted)"
+
+is_installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=
+for package in $wanted; do
+    is_installed "$package" || missing="$missing $package"
+done
+if [ -z "$missing" ]; then
+    say "nothing to install"
+    exit 0
+fi
+
+[ "$(id -u)" -eq 0 ] || die "must be run as root to install:$missing"
+
+. /etc/os-release
+case ${ID:-}-${VERSION_ID:-} in
+debian-12 | debian-13) ;;
+*) say "warning: made for Debian 12 and 13, this is ${PRETTY_NAME:-unknown}; trying" ;;
+esac
+
+# The tests start their own nginx from a directory of their own: the packaged service is not wanted. An administrator's
+# own policy-rc.d stays as it is.
+policy=/usr/sbin/policy-rc.d
+ours=
+had_nginx=no
+is_installed nginx && had_nginx=yes
+cleanup() {
+    [ -z "$ours" ] || rm -f "$policy"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+apt="apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3"
+say "installing:$missing"
+$apt update || die "apt-get update failed: see above; check /etc/apt/sources.list and the network"
+$apt install --no-install-recommends $missing || die "apt-get install failed: see above"
+
+if [ "$had_nginx" = no ] && is_installed nginx && command -v systemctl >/dev/null 2>&1; then
+    systemctl --quiet disable nginx.service >/dev/null 2>&1 || say "warning: nginx.service could not be disabled"
+fi
+say "done"

@@ -1,0 +1,68 @@
+# Everything that checks Shield; included by the Makefile. Each target can be run alone.
+PYTHON       ?= /usr/bin/python3
+FUZZ_SECONDS ?= 20
+PYTEST_FLAGS ?=
+PREFIX       ?= /usr/local
+WIRE         := $(PYTHON) -B -m pytest -q -p no:cacheprovider $(PYTEST_FLAGS) test/wire
+
+# gcc 12's ThreadSanitizer cannot place its shadow under the address randomisation of newer kernels.
+FIXED_MAP = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+ENV_release := WIRE_PATIENCE=1
+ENV_asan    := WIRE_PATIENCE=3 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
+               LSAN_OPTIONS=suppressions=test/lsan.supp UBSAN_OPTIONS=print_stacktrace=1
+ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=test/tsan.supp
+RUN_tsan     = $(FIXED_MAP)
+
+.PHONY: test check-unit check-wire asan tsan fuzz fuzz-run format layers bench install
+
+# One after the other whatever -j says, so that the wire tests have the machine to themselves; the building is parallel.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+test:
+	+@$(MAKE) --no-print-directory $(JOBS) layers
+	+@$(MAKE) --no-print-directory $(JOBS) check-unit
+	+@$(MAKE) --no-print-directory $(JOBS) check-wire
+
+check-unit: $(UNITS)
+	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $(PYTHON) test/run_units.py $(UNITS)
+
+check-wire: $(B)shield
+	@echo "wire: $(B)shield"
+	@$(ENV_$(VARIANT)) SHIELD=$(B)shield $(RUN_$(VARIANT)) $(WIRE)
+
+asan tsan:
+	+@$(MAKE) --no-print-directory $(JOBS) VARIANT=$@ check-unit
+	+@$(MAKE) --no-print-directory $(JOBS) VARIANT=$@ check-wire
+
+# libFuzzer: the archives are built with coverage, each target runs from its kept corpus into a scratch one.
+FUZZ_SRC     := $(wildcard test/fuzz/fuzz_*.c)
+FUZZ_TARGETS := $(patsubst test/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
+
+fuzz:
+	+@$(MAKE) --no-print-directory $(JOBS) VARIANT=fuzz CC=clang fuzz-run
+
+$(FUZZ_TARGETS): build/fuzz/%: build/fuzz/obj/test/fuzz/%.o $(SHIELD_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(SHIELD_LIBS) -Wl,--end-group $(LDLIBS)
+
+fuzz-run: $(FUZZ_TARGETS)
+	@sh test/run_fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+format:
+	clang-format -i $$(find common shield bench test -name '*.[ch]')
+
+layers:
+	@$(PYTHON) test/layers
+
+bench: all
+	@[ -f bench/run.sh ] || { echo "bench/run.sh is missing" >&2; exit 1; }
+	sh bench/run.sh $(B)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shield
+	install -m 755 $(B)shield $(B)shieldctl $(B)shield-bench $(DESTDIR)$(PREFIX)/bin
+	sed 's|@PREFIX@|$(PREFIX)|g' deploy/shield.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shield.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/shield.service
+	install -m 644 deploy/shield.yaml deploy/nginx-edge.conf README.md $(DESTDIR)$(PREFIX)/share/doc/shield
+
+-include $(patsubst %.c,$(O)/%.d,$(UNIT_SRC) $(FUZZ_SRC))

@@ -1,0 +1,213 @@
+"""Client connections: keep-alive, pipelining, HTTP/1.0, pieces, and limits in time."""
+import socket
+
+import pytest
+
+from http_text import request_bytes
+from scripted_origin import cacheable
+
+FRESH = {"Cache-Control": "max-age=60"}
+
+
+def warm(lab, **kw):
+    origin = lab.origin().on_all(lambda request: cacheable(request.target))
+    shield = lab.shield(origin, **kw)
+    return origin, shield
+
+
+def test_a_connection_carries_many_requests(lab):
+    origin, shield = warm(lab)
+    client = lab.client(shield)
+    for i in range(50):
+        assert client.ask(f"/{i % 10}").body == f"/{i % 10}".encode()
+    assert shield.metric("client_connections_total") == 1
+    assert origin.count() == 10
+
+
+@pytest.mark.parametrize("fields", [{"Connection": "close"}, {"Connection": "foo, Close"}])
+def test_close_is_obeyed(lab, fields):
+    _, shield = warm(lab)
+    client = lab.client(shield)
+    for _ in range(2):  # a miss, and a hit
+        answer = client.ask("/x", **fields)
+        assert answer.body == b"/x" and "close" in answer["Connection"].lower()
+        assert client.at_end()
+        client = lab.client(shield)
+
+
+def test_http_1_0_closes_by_default(lab):
+    _, shield = warm(lab)
+    for _ in range(2):
+        client = lab.client(shield)
+        answer = client.ask("/x", version="1.0")
+        assert answer.body == b"/x" and answer.end == "clean"
+        assert client.at_end()
+
+
+def test_http_1_0_without_host(lab):
+    _, shield = warm(lab)
+    answer = lab.ask(shield, "/x", version="1.0", host=None)
+    assert answer.status == 200 and answer.body == b"/x"
+
+
+def test_http_1_0_keep_alive_is_all_or_nothing(lab):
+    _, shield = warm(lab)
+    client = lab.client(shield)
+    answer = client.ask("/x", version="1.0", Connection="keep-alive")
+    assert answer.body == b"/x"
+    if answer.get("Connection", "close").lower() == "keep-alive":
+        assert client.ask("/x", version="1.0").body == b"/x"
+    assert client.at_end()
+
+
+def test_pipelined_requests_are_answered_in_order(lab):
+    origin, shield = warm(lab)
+    lab.ask(shield, "/hit")
+    origin.on_all(None)
+    client = lab.client(shield)
+    client.send(request_bytes("/slow") + request_bytes("/hit") + request_bytes("/hit", "HEAD") + request_bytes("/slow2"),
+                ["GET", "GET", "HEAD", "GET"])
+    held = origin.expect("/slow")
+    held.respond(200, FRESH, b"slow")
+    assert [client.response().body for _ in range(2)] == [b"slow", b"/hit"]
+    assert client.response()["Content-Length"] == "4"
+    origin.expect("/slow2").respond(200, FRESH, b"slow2")
+    assert client.response().body == b"slow2"
+
+
+def test_more_pipelined_than_is_kept_ahead(lab):
+    _, shield = warm(lab)
+    client = lab.client(shield)
+    client.send(b"".join(request_bytes(f"/{i}") for i in range(200)))
+    for i in range(200):
+        assert client.response().body == f"/{i}".encode()
+
+
+def test_a_pipelined_request_behind_content(lab):
+    origin = lab.origin().on("/up", lambda request: cacheable(request.read_body())).on("/x", cacheable("x"))
+    shield = lab.shield(origin)
+    client = lab.client(shield)
+    client.send(request_bytes("/up", "POST", body=b"content") + request_bytes("/x") +
+                request_bytes("/up", "POST", Transfer_Encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n" + request_bytes("/x"))
+    assert [client.response().body for _ in range(4)] == [b"content", b"x", b"abc", b"x"]
+
+
+def test_a_request_in_single_bytes(lab):
+    _, shield = warm(lab)
+    client = lab.client(shield)
+    for data in (request_bytes("/x", X_A="b"), request_bytes("/y")):
+        for i in range(len(data)):
+            client.send(data[i:i + 1])
+        assert client.response().status == 200
+
+
+def test_content_in_single_bytes(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield)
+    client.send(request_bytes("/up", "POST", Transfer_Encoding="chunked"))
+    for byte in b"3\r\nabc\r\n00a;x=y\r\n0123456789\r\n0\r\nT: x\r\n\r\n":
+        client.send(bytes([byte]))
+    held = origin.expect("/up")
+    assert held.read_body() == b"abc0123456789"
+    held.respond(200, body=b"ok")
+    assert client.response().body == b"ok"
+
+
+def test_answers_in_single_bytes(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x")
+    held = origin.expect("/x")
+    for byte in b"HTTP/1.1 200 OK\r\nCache-Control: max-age=9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;a\r\nc\r\n0\r\n\r\n":
+        held.send(bytes([byte]))
+    held.finish()
+    assert client.response().body == b"abc"
+
+
+def test_an_empty_line_before_a_request(lab):
+    _, shield = warm(lab)
+    client = lab.client(shield).send(b"\r\n" + request_bytes("/x"))
+    assert client.response().status == 200
+
+
+def test_an_idle_connection_is_closed(lab):
+    _, shield = warm(lab, sets={"client.idle_timeout": "300ms"})
+    client = lab.client(shield)
+    assert client.at_end()
+    client = lab.client(shield)
+    client.ask("/x")
+    assert client.at_end()
+
+
+def test_an_unfinished_head_is_408(lab):
+    _, shield = warm(lab, sets={"client.head_timeout": "300ms"})
+    client = lab.client(shield).send(b"GET / HTTP/1.1\r\nHost: e")
+    assert client.response().status == 408
+    assert client.at_end()
+    assert shield.metric("limit_reached_total", limit="client.head_timeout") == 1
+
+
+def test_content_that_does_not_come_ends_the_request(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"client.body_timeout": "300ms"})
+    client = lab.client(shield).send(request_bytes("/up", "POST", Content_Length="10") + b"half")
+    held = origin.expect("/up")
+    held.wait_closed()
+    answer = client.response()
+    assert answer.status == 408 or answer.is_cut
+
+
+def test_too_many_connections_are_turned_away(lab):
+    _, shield = warm(lab, sets={"client.max_connections": "3"})
+    clients = [lab.client(shield) for _ in range(3)]
+    for client in clients:
+        assert client.ask("/x").status == 200
+    extra = lab.client(shield).request("/x")
+    answer = extra.response()
+    assert answer.is_cut or answer.status == 503
+    assert shield.metric("limit_reached_total", limit="client.max_connections") >= 1
+    clients[0].close()
+    shield.wait_metric("client_connections", 2)
+    assert lab.ask(shield, "/x").status == 200
+
+
+def test_listening_on_several_addresses(lab, tmp_path):
+    path = str(tmp_path / "s.sock")
+    listen = ["127.0.0.1:0", "[::1]:0", f"unix:{path}"] if has_ipv6() else ["127.0.0.1:0", f"unix:{path}"]
+    _, shield = warm(lab, listen=listen, workers=2)
+    assert len(shield.listen) == len(listen)
+    for address in shield.listen:
+        for _ in range(4):
+            assert lab.ask(address, "/x").body == b"/x"
+    assert shield.stop() == 0
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def test_both_workers_serve_a_unix_socket(lab, tmp_path):
+    origin = lab.origin()
+    path = str(tmp_path / "s.sock")
+    shield = lab.shield(origin, listen=[f"unix:{path}"], workers=2)
+    crowd = lab.crowd(path, 200).get("/x")
+    held = origin.expect("/x")
+    shield.wait_metric("collapsed_requests_total", 199)
+    held.respond(200, FRESH, b"hello")
+    assert {a.body for a in crowd.responses()} == {b"hello"}
+    assert origin.count() == 1
+
+
+def test_clients_that_only_connect(lab):
+    _, shield = warm(lab, workers=2)
+    crowd = lab.crowd(shield, 300)
+    shield.wait_metric("client_connections", 300)
+    assert lab.ask(shield, "/x").status == 200
+    crowd.close()
+    shield.wait_metric("client_connections", 0)

@@ -21,10 +21,12 @@
     X(PROTOCOL, 502, "the origin broke HTTP framing or syntax")                                              \
     X(TRUNCATED, 502, "the origin's body ended early")                                                       \
     X(PRIVATE_ERROR, 502, "the origin answered with an error that may not be shared")                        \
+    X(PRIVATE_UNAVAILABLE, 503, "the origin is unavailable; its answer may not be shared")                   \
     X(GONE, 499, "the client left")                                                                          \
     X(CLIENT_TIMEOUT, 408, "the client took too long")                                                       \
     X(BAD_REQUEST, 400, "the request is malformed")                                                          \
     X(HEAD_TOO_LARGE, 431, "the request head is too large")                                                  \
+    X(TOO_MANY_FIELDS, 431, "the request has too many fields")                                               \
     X(URI_TOO_LONG, 414, "the request target is too long")                                                   \
     X(CONTENT_TOO_LARGE, 413, "the content is too large")                                                    \
     X(NOT_IMPLEMENTED, 501, "not implemented")                                                               \

@@ -12,7 +12,7 @@
 
 struct http1_limits {
     uint32_t max_head;      /* bytes from the start line to the empty line; over: ERR_HEAD_TOO_LARGE */
-    uint32_t max_fields;    /* over: ERR_HEAD_TOO_LARGE */
+    uint32_t max_fields;    /* over: ERR_TOO_MANY_FIELDS */
     uint32_t max_url;       /* request target bytes; over: ERR_URI_TOO_LONG */
     uint32_t max_chunk_ext; /* bytes of chunk extensions of one chunk; over: ERR_CONTENT_TOO_LARGE */
     uint32_t max_trailers;  /* bytes of the trailer section; over: ERR_HEAD_TOO_LARGE */

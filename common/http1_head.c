@@ -101,7 +101,7 @@ static int read_field(struct parse *x, struct http1_scan *scan, struct span line
     if (!http_is_value(f.value))
         return refuse(x, ERR_BAD_REQUEST, "control byte in a field value");
     if (scan->n_fields >= MIN(x->limits->max_fields, h->cap_fields))
-        return refuse(x, ERR_HEAD_TOO_LARGE, "too many fields");
+        return refuse(x, ERR_TOO_MANY_FIELDS, "too many fields");
     f.value = span_trim(f.value);
     f.id = http_field_id(f.name);
     h->present |= f.id != FIELD_OTHER ? UINT64_C(1) << f.id : 0;

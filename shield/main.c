@@ -1,6 +1,5 @@
 #include <stdio.h>
 
-#include <ares.h>
 #include <uv.h>
 
 #include "shield/ops/config_cli.h"
@@ -22,7 +21,7 @@ static int help(void)
 
 static int version(void)
 {
-    printf("shield %s (libuv %s, c-ares %s)\n", SHIELD_VERSION, uv_version_string(), ares_version(NULL));
+    printf("shield %s (libuv %s)\n", SHIELD_VERSION, uv_version_string());
     return 0;
 }
 

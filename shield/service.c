@@ -37,7 +37,7 @@ struct service {
     struct loop loop;
     uv_signal_t signals[SIGNALS];
     uv_timer_t drain_timer;
-    bool ready, draining;
+    bool ready, draining, cut;
     struct service_empty {
         struct mail mail;
         struct service *service;
@@ -47,19 +47,31 @@ struct service {
 
 /* ---- stopping ---- */
 
+static void cut_what_is_left(struct service *s)
+{
+    if (s->cut)
+        return;
+    s->cut = true;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_abort(&s->workers[i]);
+}
+
 static void on_drain_timeout(uv_timer_t *t)
 {
     struct service *s = container_of(t, struct service, drain_timer);
     log_warn("drain_timeout: cutting the connections that are left");
     metric_limit(s->loop.metrics, DRAIN_TIMEOUT);
-    for (unsigned i = 0; i < s->n_workers; i++)
-        worker_abort(&s->workers[i]);
+    cut_what_is_left(s);
 }
 
+/* A second TERM or INT does not wait any longer. */
 static void drain(struct service *s, bool to_the_end)
 {
-    if (s->draining)
+    if (s->draining) {
+        if (!to_the_end)
+            cut_what_is_left(s);
         return;
+    }
     s->draining = true;
     log_info("draining%s", to_the_end ? " to the end" : "");
     if (!to_the_end)

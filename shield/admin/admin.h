@@ -1,8 +1,9 @@
 /* admin - the admin port: metrics, health, what flies, for operators and probes.
  *
- * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez, /readyz,
- * /healthz, /stats, /flights; POST /purge (501 until it is built). Where tokens are configured every path but /livez and
- * /readyz wants `Authorization: Bearer TOKEN`. */
+ * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez,
+ * /readyz, /healthz, /stats, /flights; POST /purge (501 until it is built). Where tokens are configured every
+ * path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has to be a
+ * loopback address or localhost, so that no page in a browser can read it (DNS rebinding). */
 #ifndef SHIELD_ADMIN_ADMIN_H
 #define SHIELD_ADMIN_ADMIN_H
 
@@ -14,24 +15,26 @@ struct admin;
 /* What the admin port shows; called on its loop. */
 struct admin_sources {
     struct cache *cache;
-    struct disk *disk; /* NULL: memory only */
-    bool (*is_ready)(void *ctx);   /* all listeners are open */
+    struct disk *disk;           /* NULL: memory only */
+    bool (*is_ready)(void *ctx); /* all listeners are open */
     bool (*is_draining)(void *ctx);
     void *ctx;
 };
 
-/* Bind and listen on `l`; port 0 picks a free one. On failure a line that says why is appended to `errors`.
- * Returns 0, ERR_SYSTEM (address in use, no right), ERR_NOMEM, or ERR_SYNTAX (the token file). */
+/* Bind and listen on `l`, on its thread or before it runs; port 0 picks a free one. On failure a line that
+ * says why is appended to `errors`. Returns 0, ERR_SYSTEM (address in use, no right), ERR_NOMEM, or
+ * ERR_SYNTAX (the token file). */
 int admin_open(struct admin **out, struct loop *l, const struct admin_sources *sources, struct buf *errors);
 
 /* The real address, as ADDR text. */
 void admin_put_address(const struct admin *a, struct buf *out);
 
-/* Read the token file of the loop's present config again (HUP). Returns 0 or ERR_SYNTAX with a line in `errors`; the old
- * tokens stay in force then. */
+/* Read the token file of the loop's present config again (HUP). Returns 0 or ERR_SYNTAX with a line in
+ * `errors`; the old tokens stay in force then. */
 int admin_reload(struct admin *a, struct buf *errors);
 
-/* Close the listener and all connections; memory goes when the loop has turned. */
+/* Close the listener and all connections, on the loop's thread or after it has run; memory goes when the loop
+ * has turned (loop_fini turns it). NULL is fine. */
 void admin_close(struct admin **slot);
 
 #endif

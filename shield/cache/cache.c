@@ -127,6 +127,8 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
     }
     if (stale != NULL && what.method == METHOD_GET && (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
         what.validating = stale;
+    if (stale != NULL && what.method == METHOD_HEAD)
+        what.freshens = stale;
     struct flight *f = flight_new(q->env, &what, true);
     if (f == NULL) {
         shard_tidy(s, e, loop_now_ms(l));
@@ -174,7 +176,8 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     if (o != NULL) {
         const struct response_facts *facts = &object_head(o)->facts;
         bool allowed = policy_may_answer(cfg, q->what.head, facts, now_ms);
-        if (allowed && !q->only_new && facts_reusable(facts, now_ms)) {
+        if (allowed && !q->only_new && facts_reusable(facts, now_ms) &&
+            !policy_has_origin_condition(q->what.head)) { /* RFC 9111 section 4.3.2 */
             *out = (struct cache_reply){ .answer = CACHE_HIT, .object = object_ref(o) };
             return NULL;
         }

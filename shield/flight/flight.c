@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/http_date.h"
 #include "common/units.h"
 #include "shield/flight/flight_storing.h"
 #include "shield/ops/log.h"
@@ -54,6 +55,8 @@ void flight_unref(struct flight *f)
         return;
     object_unref(&f->object);
     object_unref(&f->what.validating);
+    object_unref(&f->what.freshens);
+    object_unref(&f->freshened);
     arena_fini(&f->arena);
     buf_fini(&f->call.head);
     free(f);
@@ -66,7 +69,7 @@ static int copy_request(struct flight *f, const struct flight_request *from)
     struct arena *a = &f->arena;
     struct flight_request *to = &f->what;
     *to = *from;
-    to->validating = NULL;
+    to->validating = to->freshens = NULL;
     if (http_head_copy(&f->request_head, from->head, a) != 0)
         return ERR_NOMEM;
     to->head = &f->request_head;
@@ -78,6 +81,8 @@ static int copy_request(struct flight *f, const struct flight_request *from)
     }
     if (from->validating != NULL)
         to->validating = object_ref(from->validating);
+    if (from->freshens != NULL)
+        to->freshens = object_ref(from->freshens);
     return 0;
 }
 
@@ -192,8 +197,10 @@ static void abandon(struct flight *f)
 static void finish(struct flight *f)
 {
     struct object *kept = NULL;
-    if (atomic_load(&f->fenced))
+    if (atomic_load(&f->fenced)) {
         flight_stop_storing(f);
+        object_unref(&f->freshened);
+    }
     if (f->storing && object_state(f->object) == OBJECT_FILLING) {
         object_seal(f->object);
         kept = f->object;
@@ -202,6 +209,8 @@ static void finish(struct flight *f)
     } else if (f->storing) { /* renewed by a 304 */
         kept = f->object;
     }
+    if (f->freshened != NULL)
+        kept = f->freshened;
     flight_finish_storing(f);
     leave_table(f, kept, 0);
     enter(f, F_DONE);
@@ -235,8 +244,6 @@ static void judge(struct flight *f, const struct http_head *head)
         v->use = USE_ALONE;
         v->reason = UNCACHEABLE_REQUEST;
     }
-    if (v->use == USE_VALIDATE && f->what.method == METHOD_HEAD)
-        v->use = USE_ALONE;
 }
 
 static enum flight_news news_of_verdict(const struct flight *f)
@@ -305,10 +312,22 @@ static void release_all(struct flight *f)
     retire(f);
 }
 
+/* RFC 9110 section 10.2.3: seconds or a date; held down to flight.retry_after_max. */
+static uint32_t retry_after_s(const struct flight *f, const struct http_head *head)
+{
+    struct span value = http_value(head, FIELD_RETRY_AFTER);
+    uint64_t s = 0;
+    int64_t at_s, now_s = clock_wall_ms() / 1000;
+    if (!units_parse_uint(value, &s) && http_date_parse(value, now_s, &at_s) && at_s > now_s)
+        s = (uint64_t)(at_s - now_s);
+    return (uint32_t)MIN(s, f->env->loop->config->flight.retry_after_max_ms / 1000);
+}
+
 static void on_head(struct origin_call *c, const struct http_head *head)
 {
     struct flight *f = container_of(c, struct flight, call);
     int err;
+    f->retry_after_s = retry_after_s(f, head);
     if (c->body.framing == BODY_LENGTH)
         f->announced_length = c->body.length;
     else if (c->body.framing == BODY_NONE && http_has(head, FIELD_CONTENT_LENGTH))
@@ -322,6 +341,8 @@ static void on_head(struct origin_call *c, const struct http_head *head)
                           : c->body.framing == BODY_LENGTH ? c->body.length
                                                            : LENGTH_UNKNOWN;
         err = flight_take_object(f, head, length);
+        if (err == 0 && f->what.freshens != NULL)
+            flight_freshen(f, head);
     }
     if (err != 0)
         fail(f, err);
@@ -418,9 +439,10 @@ static void ask_origin(struct flight *f)
         .content = what->content,
         .content_length = what->content_length,
     };
-    f->asked = true;
+    atomic_store(&f->asked, true);
     enter(f, F_HEAD);
     if (f->shared) {
+        flight_count_collapsed(f, f->env->loop);
         flight_ledger_enter(f);
         metric_count(f->env->loop->metrics, FLIGHTS_STARTED);
     }
@@ -447,7 +469,10 @@ static void on_disk_done(struct disk_get *get)
     } else {
         if (atomic_load(&f->fenced))
             object_unref(&o);
-        f->what.validating = o;
+        if (f->what.method == METHOD_HEAD)
+            f->what.freshens = o;
+        else
+            f->what.validating = o;
         if (atomic_load(&f->waiters) == 0)
             abandon(f);
         else
@@ -477,7 +502,7 @@ void flight_launch(struct flight *f)
         if (w->is_leader)
             f->leader = w;
     }
-    if (f->shared && f->env->disk != NULL && f->what.validating == NULL)
+    if (f->shared && f->env->disk != NULL && f->what.validating == NULL && f->what.freshens == NULL)
         ask_disk(f);
     else
         ask_origin(f);
@@ -551,11 +576,6 @@ bool flight_came_from_disk(const struct flight *f)
 bool flight_is_stored(const struct flight *f)
 {
     return f->kept;
-}
-
-bool flight_was_asked(const struct flight *f)
-{
-    return f->asked;
 }
 
 void flight_set_on_room(struct flight *f, void (*on_room_cb)(void *ctx), void *ctx)

@@ -42,6 +42,7 @@ struct flight_waiter {
     bool told_head;   /* private */
     uint64_t told_bytes; /* private: what it has been told of */
     int err;
+    uint32_t retry_after_s; /* with FLIGHT_FAILED: what the origin asked for; 0: nothing */
     uint64_t joined_us;
     uint64_t position; /* how far it has read: moved by flight_waiter_read_to */
     void (*on_event)(struct flight_waiter *w, enum flight_event ev);
@@ -62,6 +63,7 @@ struct flight_request {
     enum http1_framing content;
     uint64_t content_length;
     struct object *validating; /* a stored response to validate, or NULL; a reference is taken */
+    struct object *freshens;   /* of a HEAD: the stored GET that its answer may renew (RFC 9111 section 4.3.5), or NULL */
     bool may_store;            /* solo: its answer may be stored where the policy permits */
     struct span client_ip;
 };
@@ -121,7 +123,6 @@ uint64_t flight_announced_length(const struct flight *f);
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
 bool flight_came_from_disk(const struct flight *f);
 bool flight_is_stored(const struct flight *f); /* the object goes to the store */
-bool flight_was_asked(const struct flight *f); /* the origin was asked */
 
 /* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the flight's loop
  * when more may be written. */

@@ -43,6 +43,7 @@ struct flight {
     struct origin_call call;
     struct disk_get get;
     struct verdict verdict;
+    struct object *freshened; /* what.freshens with the fields of the HEAD's answer */
     bool storing;      /* the object is to be kept: in memory, on disk, or both */
     bool filling_disk; /* the store takes its chunks */
     bool attached;     /* in the table */
@@ -57,8 +58,11 @@ struct flight {
     int err;
     struct object *object;
     uint64_t announced_length;
-    bool validated, from_disk, asked, kept;
+    uint32_t retry_after_s;
+    bool validated, from_disk, kept;
 
+    atomic_bool asked;          /* the origin: from here on whoever joins is collapsed */
+    _Atomic int64_t uncounted;  /* joined, but not counted as collapsed: the disk may answer yet */
     atomic_bool fenced; /* set by any thread; see flight_fence */
     atomic_bool paced; /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
@@ -84,6 +88,9 @@ void flight_unref(struct flight *f);
 void flight_broadcast(struct flight *f);
 /* The position below which no waiter reads any more; UINT64_MAX without waiters. */
 uint64_t flight_lowest_position(struct flight *f);
+
+/* Count those who have joined, once the origin is asked. Any loop. */
+void flight_count_collapsed(struct flight *f, struct loop *here);
 
 /* flight.c, on the owner's loop: waiters have left or read on. */
 void flight_check(struct flight *f);

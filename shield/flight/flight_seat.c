@@ -45,7 +45,9 @@ static void tell_head(struct flight *f, struct flight_waiter *w, enum flight_new
     if (news == NEWS_HEAD_ALONE && !w->is_leader) {
         dismiss(f, w, FLIGHT_RELEASED, 0);
     } else if (news == NEWS_ERROR_ALONE && !w->is_leader) {
-        dismiss(f, w, FLIGHT_FAILED, ERR_PRIVATE_ERROR);
+        bool unavailable = object_head(f->object)->facts.status == 503;
+        w->retry_after_s = f->retry_after_s;
+        dismiss(f, w, FLIGHT_FAILED, unavailable ? ERR_PRIVATE_UNAVAILABLE : ERR_PRIVATE_ERROR);
     } else if (object_state(f->object) == OBJECT_FAILED) {
         int err = object_error(f->object);
         dismiss(f, w, err == ERR_GONE ? FLIGHT_AGAIN : FLIGHT_FAILED, err);
@@ -119,6 +121,12 @@ void flight_broadcast(struct flight *f)
 
 /* ---- joining and leaving, on the waiter's loop ---- */
 
+void flight_count_collapsed(struct flight *f, struct loop *here)
+{
+    if (atomic_load(&f->asked))
+        metric_move(here->metrics, COLLAPSED, atomic_exchange(&f->uncounted, 0));
+}
+
 int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
 {
     REQUIRE(loop_is_current(here) && w->flight == NULL);
@@ -147,6 +155,10 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
     atomic_store(&seat->occupied, true);
     atomic_thread_fence(memory_order_seq_cst);
     mail_seat(seat);
+    if (!w->is_leader) {
+        atomic_fetch_add(&f->uncounted, 1);
+        flight_count_collapsed(f, here);
+    }
     return 0;
 }
 

@@ -30,13 +30,14 @@ static bool fits_disk(const struct flight *f, uint64_t length)
 
 /* ---- heads ---- */
 
-static struct stored_head *make_head(struct flight *f, struct span block, struct span names)
+static struct stored_head *make_head(struct flight *f, const struct response_facts *facts, struct span block,
+                                     struct span names)
 {
     struct loop *l = f->env->loop;
     struct buf variant = { 0 };
     policy_vary_key(l->config, names, &f->request_head, &variant);
     struct stored_head_parts parts = {
-        .facts = f->verdict.facts,
+        .facts = *facts,
         .block = block,
         .key = f->what.key,
         .names = names,
@@ -81,10 +82,11 @@ static void choose_place(struct flight *f, uint64_t length)
 int flight_take_object(struct flight *f, const struct http_head *head, uint64_t length)
 {
     struct buf block = { 0 }, names = { 0 };
-    policy_store_block(&block, head, f->verdict.strip_set_cookie, clock_wall_ms() / 1000);
+    policy_store_block(&block, f->env->loop->config, head, f->verdict.strip_set_cookie,
+                       clock_wall_ms() / 1000);
     if (!policy_vary_names(head, &names))
         names.len = 0; /* "*": not shared, so nobody compares */
-    struct stored_head *h = block.failed || names.failed ? NULL : make_head(f, buf_span(&block), buf_span(&names));
+    struct stored_head *h = block.failed || names.failed ? NULL : make_head(f, &f->verdict.facts, buf_span(&block), buf_span(&names));
     f->object = h != NULL ? object_new(h, length) : NULL;
     buf_fini(&block);
     buf_fini(&names);
@@ -96,58 +98,100 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
 
 /* ---- renewal by a 304 ---- */
 
-static void judge_updated(struct flight *f, const struct buf *block)
+/* Room for parsing a stored head, which is ours already: no limit of the configuration applies. */
+struct stored_fields {
+    struct http_field fields[512];
+    struct http_head head;
+};
+
+static bool parse_block(struct stored_fields *out, struct span block)
 {
-    enum { MAX_FIELDS = 512 };
-    struct http_field fields[MAX_FIELDS];
-    struct http_head head = { .fields = fields, .cap_fields = MAX_FIELDS };
-    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = MAX_FIELDS, .max_url = UINT32_MAX };
+    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = ARRAY_LEN(out->fields),
+                                   .max_url = UINT32_MAX };
     struct http1_scan scan = { 0 };
-    struct http1_result r = http1_parse_response(&scan, block->p, block->len, &limits, &head);
-    if (r.status == HTTP1_HEAD) {
-        policy_judge(f->env->loop->config, &f->request_head, &head, f->call.sent_wall_ms, clock_wall_ms(),
-                     &f->verdict);
-    } else { /* cannot be parsed with the new fields: use it once, for its own client */
-        f->verdict = (struct verdict){ .use = USE_ALONE, .reason = UNCACHEABLE_STATUS,
-                                       .facts = object_head(f->what.validating)->facts };
-    }
+    out->head = (struct http_head){ .fields = out->fields, .cap_fields = ARRAY_LEN(out->fields) };
+    return http1_parse_response(&scan, block.p, block.len, &limits, &out->head).status == HTTP1_HEAD;
 }
 
-static int update_block(struct flight *f, const struct http_head *not_modified, struct buf *out)
+/* The updated head as if it had come whole: its age is the new answer's (RFC 9111 section 4.3.4). */
+static void judge_updated(struct flight *f, const struct object *old, const struct buf *block,
+                          const struct http_head *answer, struct verdict *v)
 {
-    enum { MAX_FIELDS = 512 };
-    const struct stored_head *old = object_head(f->what.validating);
-    struct http_field fields[MAX_FIELDS];
-    struct http_head stored = { .fields = fields, .cap_fields = MAX_FIELDS };
-    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = MAX_FIELDS, .max_url = UINT32_MAX };
-    struct http1_scan scan = { 0 };
-    struct http1_result r = http1_parse_response(&scan, old->block.p, old->block.len + 2, &limits, &stored);
-    if (r.status != HTTP1_HEAD)
-        return ERR_CORRUPT;
-    policy_update_block(out, &stored, not_modified);
-    return 0;
+    struct stored_fields parsed;
+    struct buf whole = { 0 };
+    buf_put_span(&whole, buf_span(block));
+    if (http_has(answer, FIELD_AGE))
+        http_put_field(&whole, SPAN("Age"), http_value(answer, FIELD_AGE));
+    buf_put_lit(&whole, "\r\n");
+    if (!whole.failed && parse_block(&parsed, buf_span(&whole)))
+        policy_judge(f->env->loop->config, &f->request_head, &parsed.head, f->call.sent_wall_ms,
+                     clock_wall_ms(), v);
+    else /* use it once, for its own client */
+        *v = (struct verdict){ .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts };
+    buf_fini(&whole);
+}
+
+/* The new answer may bring a Set-Cookie that is not to be stored. */
+static void strip_cookies(struct buf *block)
+{
+    struct stored_fields parsed;
+    struct buf stripped = { 0 };
+    buf_put_lit(block, "\r\n");
+    if (!block->failed && parse_block(&parsed, buf_span(block)))
+        policy_strip_block(&stripped, &parsed.head);
+    buf_fini(block);
+    *block = stripped;
+}
+
+/* A new head over the body of `old`, its fields updated by `answer` (RFC 9111 section 3.2), and judged anew. */
+static struct object *renew(struct flight *f, struct object *old, const struct http_head *answer, struct verdict *v)
+{
+    const struct stored_head *was = object_head(old);
+    struct stored_fields parsed;
+    struct buf block = { 0 };
+    struct stored_head *h = NULL;
+    if (parse_block(&parsed, (struct span){ was->block.p, was->block.len + 2 })) {
+        policy_update_block(&block, f->env->loop->config, &parsed.head, answer);
+        judge_updated(f, old, &block, answer, v);
+        if (v->strip_set_cookie)
+            strip_cookies(&block);
+        if (!block.failed && block.len > 0)
+            h = make_head(f, &v->facts, buf_span(&block), was->names);
+    }
+    buf_fini(&block);
+    return h != NULL ? object_with_head(old, h) : NULL;
 }
 
 int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
 {
-    struct object *old = f->what.validating;
-    struct buf block = { 0 };
-    int err = update_block(f, not_modified, &block);
-    struct span fields = buf_span(&block);
-    buf_put_lit(&block, "\r\n"); /* a whole head, for the parser */
-    if (err == 0 && !block.failed) {
-        judge_updated(f, &block);
-        fields.p = block.p;
-        struct stored_head *h = make_head(f, fields, object_head(old)->names);
-        f->object = h != NULL ? object_with_head(old, h) : NULL;
-    }
-    buf_fini(&block);
+    f->object = renew(f, f->what.validating, not_modified, &f->verdict);
     if (f->object == NULL)
-        return err != 0 ? err : ERR_NOMEM;
+        return ERR_NOMEM;
     f->validated = true;
     f->announced_length = object_length(f->object);
     f->storing = judge_allows_storing(f);
     return 0;
+}
+
+static bool same_validators(const struct flight *f, const struct http_head *head)
+{
+    const struct validators *v = &object_head(f->what.freshens)->validators;
+    struct span etag = http_value(head, FIELD_ETAG), modified = http_value(head, FIELD_LAST_MODIFIED);
+    if (etag.len == 0 && modified.len == 0)
+        return false;
+    if ((etag.len > 0 && !span_eq(etag, v->etag)) || (modified.len > 0 && !span_eq(modified, v->last_modified)))
+        return false;
+    return f->announced_length == LENGTH_UNKNOWN || f->announced_length == object_length(f->what.freshens);
+}
+
+void flight_freshen(struct flight *f, const struct http_head *head)
+{
+    struct verdict v;
+    if (head->status != object_head(f->what.freshens)->facts.status || !same_validators(f, head))
+        return;
+    f->freshened = renew(f, f->what.freshens, head, &v);
+    if (f->freshened != NULL && v.use != USE_SHARE && v.use != USE_VALIDATE)
+        object_unref(&f->freshened);
 }
 
 /* ---- on the way ---- */
@@ -181,11 +225,18 @@ void flight_go_on_storing(struct flight *f)
     }
 }
 
+static void put_renewed_head(struct flight *f, struct object *o)
+{
+    if (f->env->disk != NULL && (object_flags(o) & (OBJECT_ON_DISK | OBJECT_STORING)))
+        disk_put_head(f->env->disk, o);
+}
+
 void flight_finish_storing(struct flight *f)
 {
-    if (f->validated && f->storing && f->env->disk != NULL &&
-        (object_flags(f->object) & (OBJECT_ON_DISK | OBJECT_STORING)))
-        disk_put_head(f->env->disk, f->object);
+    if (f->validated && f->storing)
+        put_renewed_head(f, f->object);
+    if (f->freshened != NULL)
+        put_renewed_head(f, f->freshened);
     if (f->filling_disk)
         disk_fill_seal(f->env->disk, f->object);
     f->filling_disk = false;

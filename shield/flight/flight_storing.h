@@ -13,6 +13,9 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
  * (RFC 9111 section 4.3.4). Returns 0 or ERR_NOMEM. */
 int flight_take_renewed(struct flight *f, const struct http_head *not_modified);
 
+/* The answer to a HEAD: where its validators are those of f->what.freshens, make f->freshened. */
+void flight_freshen(struct flight *f, const struct http_head *head);
+
 /* After each append, at the end, and when it comes to nothing. */
 void flight_go_on_storing(struct flight *f);
 void flight_finish_storing(struct flight *f);

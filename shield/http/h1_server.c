@@ -146,8 +146,12 @@ static struct exchange_request describe(struct h1_client *c, const struct http_h
 static void count_refusal(struct h1_client *c, int err)
 {
     struct metrics_slot *m = loop_of(c)->metrics;
-    if (err == ERR_HEAD_TOO_LARGE)
+    if (err == ERR_HEAD_TOO_LARGE && c->in_content)
+        metric_limit(m, MAX_TRAILERS);
+    else if (err == ERR_HEAD_TOO_LARGE)
         metric_limit(m, MAX_HEAD);
+    else if (err == ERR_TOO_MANY_FIELDS)
+        metric_limit(m, MAX_FIELDS);
     else if (err == ERR_URI_TOO_LONG)
         metric_limit(m, MAX_URL);
     else if (err == ERR_CONTENT_TOO_LARGE)
@@ -233,9 +237,9 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
         exchange_content_end(c->exchange);
         break;
     case BODY_BAD:
-        c->in_content = false;
         *stop = true;
         count_refusal(c, c->body.err);
+        c->in_content = false;
         conn_read_stop(&c->conn);
         exchange_on_bad_content(c->exchange, c->body.err);
         break;

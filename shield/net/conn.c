@@ -1,6 +1,7 @@
 #include "shield/net/conn.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "common/check.h"
 #include "common/err.h"
@@ -73,6 +74,15 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     out->len = LOOP_READ_BYTES;
 }
 
+/* libuv tells a hang-up with an error pending as the end of the stream. An end that was a reset must never pass for a
+ * proper one: a body without length would be taken for whole. */
+static bool was_reset(struct conn *c)
+{
+    int fd, err = 0;
+    socklen_t len = sizeof err;
+    return uv_fileno(&c->u.handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err != 0;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = conn_of(stream);
@@ -80,7 +90,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         c->ops->on_data(c, buf->base, (size_t)n);
     } else if (n == UV_EOF) {
         conn_read_stop(c);
-        c->ops->on_eof(c);
+        if (was_reset(c))
+            c->ops->on_error(c, ERR_RESET);
+        else
+            c->ops->on_eof(c);
     } else if (n < 0) {
         conn_read_stop(c);
         c->ops->on_error(c, ERR_RESET);

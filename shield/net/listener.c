@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -67,11 +68,13 @@ static bool remove_stale(const struct netaddr *addr)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
+    const char *path = ((const struct sockaddr_un *)&addr->ss)->sun_path;
+    struct stat st;
     bool live = connect(fd, sockaddr_of(addr), addr->len) == 0;
-    bool stale = !live && errno == ECONNREFUSED;
+    bool stale = !live && errno == ECONNREFUSED && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
     close(fd);
     if (stale)
-        unlink(((const struct sockaddr_un *)&addr->ss)->sun_path);
+        unlink(path);
     errno = EADDRINUSE;
     return stale;
 }
@@ -111,6 +114,7 @@ int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsi
             listen_socket_close(s);
             return ERR_SYSTEM;
         }
+        s->bound = true;
         if (i == 0 && !is_unix) /* port 0: the others follow the first */
             getsockname(s->fds[0], (struct sockaddr *)&s->addr.ss, &s->addr.len);
     }
@@ -120,7 +124,7 @@ int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsi
 void listen_socket_close(struct listen_socket *s)
 {
     bool is_unix = s->addr.ss.ss_family == AF_UNIX;
-    if (is_unix && s->n > 0)
+    if (is_unix && s->bound)
         unlink(((const struct sockaddr_un *)&s->addr.ss)->sun_path);
     for (unsigned i = 0; i < s->n; i++)
         if (s->fds[i] >= 0)

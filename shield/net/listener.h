@@ -13,6 +13,7 @@ struct listen_socket {
     struct netaddr addr; /* with the real port */
     int fds[LOOP_MAX];   /* one for each loop; of a Unix socket duplicates of one */
     unsigned n;
+    bool bound; /* a Unix socket's file is ours to remove */
 };
 
 /* Bind `addr` for n loops and listen. On failure appends a line that says what and why. Returns 0 or ERR_SYSTEM. */

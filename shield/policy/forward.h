@@ -36,13 +36,13 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
 /* The stored form of a response head: status line and end-to-end fields, each with CRLF, and no empty line.
  * Without hop-by-hop fields, Content-Length, Age, and (when told) Set-Cookie; with a Date if it had none
  * (`now_s`) and "Via: 1.1 shield" behind upstream's. */
-void policy_store_block(struct buf *out, const struct http_head *response, bool strip_set_cookie,
-                        int64_t now_s);
+void policy_store_block(struct buf *out, const struct config *cfg, const struct http_head *response,
+                        bool strip_set_cookie, int64_t now_s);
 
 /* The stored block updated by a 304 (RFC 9111 section 3.2: every field of the 304 but Content-Length,
  * Content-Encoding, Content-Type, Content-Range, and hop-by-hop ones, replaces its namesakes). The status
  * line stays. */
-void policy_update_block(struct buf *out, const struct http_head *stored,
+void policy_update_block(struct buf *out, const struct config *cfg, const struct http_head *stored,
                          const struct http_head *not_modified);
 
 /* The stored block without Set-Cookie: a 304 may bring one into policy_update_block's result, and judge,

@@ -26,7 +26,7 @@ static void put_status_line(struct buf *out, const struct http_head *response)
 
 /* Upstream's Via lines as one, and ours behind them with the version that upstream spoke (RFC 9110
  * section 7.6.3). */
-static void put_via(struct buf *out, const struct http_head *response)
+static void put_via(struct buf *out, const struct config *cfg, const struct http_head *response)
 {
     buf_put_lit(out, "Via: ");
     for (uint32_t i = 0; i < response->n_fields; i++) {
@@ -35,7 +35,9 @@ static void put_via(struct buf *out, const struct http_head *response)
         buf_put_span(out, response->fields[i].value);
         buf_put_lit(out, ", ");
     }
-    buf_put_span(out, response->minor == 0 ? SPAN("1.0 shield\r\n") : SPAN("1.1 shield\r\n"));
+    buf_put_span(out, response->minor == 0 ? SPAN("1.0 ") : SPAN("1.1 "));
+    buf_put_span(out, span_of(cfg->node_id));
+    buf_put_lit(out, "\r\n");
 }
 
 static void put_date(struct buf *out, int64_t now_s)
@@ -45,8 +47,8 @@ static void put_date(struct buf *out, int64_t now_s)
     http_put_field(out, SPAN("Date"), (struct span){date, sizeof date});
 }
 
-void policy_store_block(struct buf *out, const struct http_head *response, bool strip_set_cookie,
-                        int64_t now_s)
+void policy_store_block(struct buf *out, const struct config *cfg, const struct http_head *response,
+                        bool strip_set_cookie, int64_t now_s)
 {
     uint64_t dropped = never_stored | 1ull << FIELD_VIA;
     if (strip_set_cookie)
@@ -59,7 +61,7 @@ void policy_store_block(struct buf *out, const struct http_head *response, bool 
     }
     if (!http_has(response, FIELD_DATE)) /* RFC 9110 section 6.6.1 */
         put_date(out, now_s);
-    put_via(out, response);
+    put_via(out, cfg, response);
 }
 
 /* Whether `not_modified` has something to put in the place of a stored field. */
@@ -79,7 +81,7 @@ static bool is_replaced(const struct http_head *not_modified, const struct http_
     return false;
 }
 
-void policy_update_block(struct buf *out, const struct http_head *stored,
+void policy_update_block(struct buf *out, const struct config *cfg, const struct http_head *stored,
                          const struct http_head *not_modified)
 {
     put_status_line(out, stored);
@@ -93,7 +95,7 @@ void policy_update_block(struct buf *out, const struct http_head *stored,
     }
     if (http_has(not_modified,
                  FIELD_VIA)) /* it took the place of the stored one, with our own member in it */
-        put_via(out, not_modified);
+        put_via(out, cfg, not_modified);
 }
 
 void policy_strip_block(struct buf *out, const struct http_head *stored)

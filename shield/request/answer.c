@@ -29,7 +29,7 @@ static size_t first_line_bytes(struct span block)
 
 static void put_connection(struct exchange *ex)
 {
-    if (!ex->content_ended) /* what is left of the request would have to be read first */
+    if (!ex->content_ended || ex->env->draining) /* what is left of the request would have to be read first */
         ex->keep_alive = false;
     if (!ex->keep_alive)
         buf_put_lit(&ex->out, "Connection: close\r\n");
@@ -190,6 +190,7 @@ static bool survives(const struct exchange *ex, int err)
     switch (err) {
     case ERR_BAD_REQUEST:
     case ERR_HEAD_TOO_LARGE:
+    case ERR_TOO_MANY_FIELDS:
     case ERR_URI_TOO_LONG:
     case ERR_CONTENT_TOO_LARGE:
     case ERR_VERSION:
@@ -214,7 +215,8 @@ void answer_compose_own(struct exchange *ex, int err)
     buf_put_lit(out, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
     if (err == ERR_METHOD)
         buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
-    policy_put_own_error(out, ex->env->loop->config, err, status == 503 ? 1 : 0);
+    uint32_t retry_after_s = status == 503 ? MAX(ex->waiter.retry_after_s, 1u) : 0;
+    policy_put_own_error(out, ex->env->loop->config, err, retry_after_s);
     put_length(ex, strlen(err_text(err)) + 1);
     if (!survives(ex, err))
         ex->keep_alive = false;

@@ -278,6 +278,12 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     wait_for_flight(ex);
 }
 
+/* In whole seconds as Age counts them, so that age and ttl add up to the lifetime. */
+static int64_t ttl_s(const struct response_facts *facts, int64_t now_ms)
+{
+    return facts->lifetime_ms / 1000 - facts_age_ms(facts, now_ms) / 1000;
+}
+
 static void start_hit(struct exchange *ex)
 {
     struct loop *l = ex->env->loop;
@@ -287,7 +293,7 @@ static void start_hit(struct exchange *ex)
     ex->judged_here = true;
     ex->announced_length = object_length(ex->object);
     ex->cache_status = (struct cache_status){ .hit = true, .has_ttl = true,
-                                              .ttl_s = facts_ttl_ms(facts, now_ms) / 1000 };
+                                              .ttl_s = ttl_s(facts, now_ms) };
     hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
     reader_start(ex);
 }
@@ -342,7 +348,7 @@ static void classify(struct exchange *ex, const struct flight *f)
     if (flight_came_from_disk(f)) {
         ex->result = RESULT_HIT;
         cs->hit = cs->has_ttl = true;
-        cs->ttl_s = facts_ttl_ms(facts, clock_wall_ms()) / 1000;
+        cs->ttl_s = ttl_s(facts, clock_wall_ms());
         return;
     }
     bool was_stale = flight_what(f)->validating != NULL;
@@ -360,15 +366,6 @@ static void classify(struct exchange *ex, const struct flight *f)
                  : flight_was_validated(f)    ? RESULT_REVALIDATED
                  : ex->alone && !ex->released ? RESULT_PASS
                                               : RESULT_MISS;
-    if (!leader)
-        metric_count(ex->env->loop->metrics, COLLAPSED);
-}
-
-static void invalidate_after(struct exchange *ex)
-{
-    if (ex->key.len == 0 || !policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
-        return;
-    cache_invalidate(ex->env->cache, ex->env->flights, buf_span(&ex->key));
 }
 
 static void on_flight_head(struct exchange *ex)
@@ -500,7 +497,7 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         return;
     }
     struct request_verdict v;
-    ex->keep_alive = http1_keep_alive(&ex->head) && !env->draining;
+    ex->keep_alive = http1_keep_alive(&ex->head);
     http1_target(&ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
     policy_key(&ex->key, origin_of(ex), &ex->target);

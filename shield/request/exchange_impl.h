@@ -96,6 +96,11 @@ void reader_pump(struct exchange *ex);  /* send what can be sent; may end the ex
 void reader_stop(struct exchange *ex);  /* drop what it holds */
 void reader_on_drained(struct exchange *ex);
 
+/* ---- invalidate.c ---- */
+/* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and Content-Location point
+ * at on the same host (RFC 9111 section 4.4). */
+void invalidate_after(struct exchange *ex);
+
 /* ---- content.c ---- */
 void content_pump(struct exchange *ex);
 void content_on_room(void *ctx); /* for flight_set_on_room */

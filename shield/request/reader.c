@@ -174,6 +174,8 @@ static void send_on(struct exchange *ex)
     while (!ex->last_chunk_sent) {
         struct batch b;
         gather(ex, &b);
+        if (b.n == 0 && b.last && b.err == 0)
+            break;
         if (b.n == 0 || b.err != 0) {
             release_holds(ex);
             if (b.err != 0)

@@ -218,7 +218,8 @@ static void test_store_blocks(void **state)
         char expected[1024];
         const struct http_head *response = response_head(&t, 200, blocks[i].lines);
         t.head.minor = blocks[i].minor;
-        policy_store_block(&out, response, blocks[i].strip, NOW_S);
+        struct config cfg = policy_config();
+        policy_store_block(&out, &cfg, response, blocks[i].strip, NOW_S);
         snprintf(expected, sizeof expected, "HTTP/1.1 200 OK\r\n%s", blocks[i].block);
         if (strcmp(text_of(&out), expected) != 0)
             fail_msg("%s:\n%s", blocks[i].rfc, text_of(&out));
@@ -252,7 +253,8 @@ static void test_updates(void **state)
         struct test_head stored, fresh;
         struct buf out = {0};
         char expected[1024];
-        policy_update_block(&out, response_head(&stored, 200, updates[i].stored),
+        struct config cfg = policy_config();
+        policy_update_block(&out, &cfg, response_head(&stored, 200, updates[i].stored),
                             response_head(&fresh, 304, updates[i].not_modified));
         snprintf(expected, sizeof expected, "HTTP/1.1 200 OK\r\n%s", updates[i].block);
         if (strcmp(text_of(&out), expected) != 0)

@@ -1,0 +1,294 @@
+#include "shield/admin/admin_pages.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/utf8.h"
+#include "shield/ops/metrics.h"
+#include "shield/policy/key.h"
+
+enum { FLIGHTS_SHOWN = 10000, FLIGHT_KEYS_BYTES = 16 * 1024 * 1024 }; /* of one /flights answer */
+
+static const char text_type[] = "text/plain; charset=utf-8";
+static const char json_mime[] = "application/json";
+
+void admin_reply_text(struct admin_reply *out, int status, const char *why)
+{
+    *out = (struct admin_reply){.status = status, .type = text_type, .fields = ""};
+    buf_printf(&out->body, "%s\n", why);
+}
+
+/* ---- JSON ---- */
+
+static int put_json(const char *p, size_t n, void *body)
+{
+    buf_put(body, p, n);
+    return 0;
+}
+
+/* Takes the reference; a NULL (no memory) spoils the page. */
+static void reply_json(struct admin_reply *out, json_t *value)
+{
+    *out = (struct admin_reply){.status = 200, .type = json_mime, .fields = ""};
+    if (value == NULL ||
+        json_dump_callback(value, put_json, &out->body, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
+        out->body.failed = true;
+    buf_put_lit(&out->body, "\n");
+    json_decref(value);
+}
+
+/* Keys are bytes; what is not UTF-8 in one is shown as %XX. */
+static json_t *json_from_bytes(struct span s)
+{
+    struct buf text = {0};
+    while (s.len > 0) {
+        uint32_t cp;
+        size_t n = utf8_decode(s, &cp);
+        if (n > 0)
+            buf_put(&text, s.p, n);
+        else
+            buf_printf(&text, "%%%02X", (unsigned char)s.p[0]);
+        s = span_from(s, n > 0 ? n : 1);
+    }
+    json_t *value = text.failed ? NULL : json_stringn(text.len > 0 ? text.p : "", text.len);
+    buf_fini(&text);
+    return value;
+}
+
+/* ---- metrics ---- */
+
+/* The RAM tier counts for itself: the slot takes what has changed since the last look. */
+static void refresh_gauges(struct admin_pages *p)
+{
+    struct ram_stats now;
+    ram_get_stats(cache_ram(p->sources.cache), &now);
+    struct metrics_slot *slot = p->loop->metrics;
+    metric_move(slot, STORE_RAM_BYTES, (int64_t)(now.bytes - p->shown.bytes));
+    metric_move(slot, STORE_RAM_OBJECTS, (int64_t)(now.objects - p->shown.objects));
+    metric_move(slot, EVICTIONS_RAM, (int64_t)(now.evicted - p->shown.evicted));
+    p->shown = now;
+}
+
+static void page_metrics(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    *out =
+        (struct admin_reply){.status = 200, .fields = "", .type = "text/plain; version=0.0.4; charset=utf-8"};
+    refresh_gauges(p);
+    metrics_render(&out->body, p->loop->config);
+}
+
+/* ---- health ---- */
+
+static void page_livez(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    admin_reply_text(out, 200, "ok");
+}
+
+static const char *unready_reason(const struct admin_sources *s)
+{
+    if (s->is_draining(s->ctx))
+        return "draining: no new connections are taken";
+    return s->is_ready(s->ctx) ? NULL : "not all listeners are open";
+}
+
+static const char *store_trouble(const struct admin_sources *s)
+{
+    return s->disk != NULL ? disk_trouble(s->disk) : NULL;
+}
+
+static void put_checks(const struct admin_sources *s, struct buf *out)
+{
+    const char *trouble = store_trouble(s);
+    if (s->is_ready(s->ctx))
+        buf_put_lit(out, "[+]listeners ok\n");
+    else
+        buf_put_lit(out, "[-]listeners: not all are open\n");
+    if (s->is_draining(s->ctx))
+        buf_put_lit(out, "[-]draining\n");
+    if (trouble != NULL)
+        buf_printf(out, "[-]store: %s\n", trouble);
+    else
+        buf_put_lit(out, "[+]store ok\n");
+}
+
+/* Trouble in the store does not make us unready: requests are served and collapsed without it. */
+static void page_readyz(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    const char *why = unready_reason(&p->sources);
+    *out = (struct admin_reply){.status = why == NULL ? 200 : 503, .type = text_type, .fields = ""};
+    if (span_eq(query, SPAN("verbose")) || span_starts(query, SPAN("verbose=")))
+        put_checks(&p->sources, &out->body);
+    buf_printf(&out->body, "%s\n", why == NULL ? "ok" : why);
+}
+
+/* ---- state ---- */
+
+static json_t *json_ram(struct ram *r)
+{
+    struct ram_stats s;
+    ram_get_stats(r, &s);
+    return json_pack("{s:I,s:I,s:I}", "bytes", (json_int_t)s.bytes, "objects", (json_int_t)s.objects,
+                     "evicted", (json_int_t)s.evicted);
+}
+
+static json_t *json_cache(struct cache *c)
+{
+    struct cache_stats s;
+    cache_get_stats(c, &s);
+    return json_pack("{s:I,s:I,s:I}", "entries", (json_int_t)s.entries, "marks", (json_int_t)s.marks,
+                     "flights", (json_int_t)s.flights);
+}
+
+static json_t *json_metrics(const struct config *cfg)
+{
+    struct buf text = {0};
+    metrics_render_json(&text, cfg);
+    json_t *totals = text.failed ? NULL : json_loadb(text.p, text.len, 0, NULL);
+    buf_fini(&text);
+    return totals;
+}
+
+static void page_stats(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    const struct admin_sources *s = &p->sources;
+    refresh_gauges(p);
+    json_t *totals = json_metrics(p->loop->config);
+    json_t *version = json_incref(json_object_get(totals, "version"));
+    json_object_del(totals, "version");
+    json_t *all =
+        json_pack("{s:o,s:I,s:b,s:b,s:{s:b,s:s?},s:o,s:o,s:o}", /* a NULL in it gives a NULL */
+                  "version", version, "uptime_s", (json_int_t)((clock_mono_ms() - p->started_ms) / 1000),
+                  "ready", unready_reason(s) == NULL, "draining", s->is_draining(s->ctx), "store", "on_disk",
+                  s->disk != NULL, "trouble", store_trouble(s), "cache", json_cache(s->cache), "ram",
+                  json_ram(cache_ram(s->cache)), "metrics", totals);
+    reply_json(out, all);
+}
+
+/* ---- flights ---- */
+
+struct flight_row {
+    size_t key_at, key_bytes; /* in flight_list.keys */
+    struct flight_info info;  /* its key is not ours */
+};
+
+struct flight_list {
+    struct buf keys, rows;
+    json_int_t left_out;
+};
+
+/* Under the flights' lock: copies and no more. */
+static void note_flight(void *ctx, const struct flight_info *info)
+{
+    struct flight_list *l = ctx;
+    struct flight_row row = {.key_at = l->keys.len, .info = *info};
+    if (l->rows.len >= FLIGHTS_SHOWN * sizeof row || l->keys.len > FLIGHT_KEYS_BYTES) {
+        l->left_out++;
+        return;
+    }
+    policy_key_show(&l->keys, info->key);
+    row.key_bytes = l->keys.len - row.key_at;
+    buf_put(&l->rows, &row, sizeof row);
+}
+
+static json_t *json_flights(const struct flight_list *l)
+{
+    json_t *all = json_array();
+    for (size_t at = 0; at < l->rows.len; at += sizeof(struct flight_row)) {
+        const struct flight_row *row = (const struct flight_row *)(l->rows.p + at);
+        const struct flight_info *i = &row->info;
+        json_t *key = json_from_bytes((struct span){l->keys.p + row->key_at, row->key_bytes});
+        json_t *one = json_pack("{s:o,s:s,s:f,s:I,s:I}", "key", key, "state", i->state, "age_s", i->age_s,
+                                "waiters", (json_int_t)i->waiters, "bytes", (json_int_t)i->bytes);
+        if (json_array_append_new(all, one) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+static void page_flights(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    struct flight_list l = {0};
+    flight_each_asking(note_flight, &l);
+    bool whole = !l.keys.failed && !l.rows.failed;
+    json_t *all = whole ? json_pack("{s:o}", "flights", json_flights(&l)) : NULL;
+    if (l.left_out > 0 && all != NULL &&
+        json_object_set_new(all, "left_out", json_integer(l.left_out)) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    reply_json(out, all);
+    buf_fini(&l.keys);
+    buf_fini(&l.rows);
+}
+
+/* ---- purge ---- */
+
+static void page_purge(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    reply_json(out,
+               json_pack("{s:s}", "error", "purging is not built yet; restart to drop what memory holds"));
+    out->status = 501;
+}
+
+/* ---- the table ---- */
+
+static const struct page {
+    const char *path;
+    bool is_post; /* else GET and HEAD */
+    bool is_open; /* to anybody who reaches the port */
+    void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
+} pages[] = {
+    {"/metrics", false, false, page_metrics}, {"/livez", false, true, page_livez},
+    {"/readyz", false, true, page_readyz},    {"/healthz", false, true, page_readyz},
+    {"/stats", false, false, page_stats},     {"/flights", false, false, page_flights},
+    {"/purge", true, false, page_purge},
+};
+
+static const struct page *find_page(struct span path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
+        if (span_eq(path, span_of(pages[i].path)))
+            return &pages[i];
+    return NULL;
+}
+
+static struct span path_of(struct span target, struct span *query)
+{
+    const char *mark = memchr(target.p, '?', target.len);
+    size_t n = mark != NULL ? (size_t)(mark - target.p) : target.len;
+    *query = span_from(target, n + 1);
+    return (struct span){target.p, n};
+}
+
+bool admin_page_is_open(struct span target)
+{
+    struct span query;
+    const struct page *page = find_page(path_of(target, &query));
+    return page != NULL && page->is_open;
+}
+
+void admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
+                       bool has_content, struct admin_reply *out)
+{
+    struct span query;
+    const struct page *page = find_page(path_of(target, &query));
+    bool is_get = head->method == METHOD_GET || head->method == METHOD_HEAD;
+    if (head->method == METHOD_OTHER) {
+        admin_reply_text(out, 501, err_text(ERR_NOT_IMPLEMENTED));
+    } else if (page == NULL) {
+        admin_reply_text(out, 404,
+                         "not found; there are /metrics /livez /readyz /healthz /stats /flights /purge");
+    } else if (page->is_post ? head->method != METHOD_POST : !is_get) {
+        admin_reply_text(out, 405, err_text(ERR_METHOD));
+        out->fields = page->is_post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
+    } else if (has_content && !page->is_post) {
+        admin_reply_text(out, 413, "this page takes no content");
+    } else {
+        page->answer(p, query, out);
+    }
+}

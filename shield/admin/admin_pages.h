@@ -1,0 +1,33 @@
+/* admin_pages - what the admin port answers: one row a page, no connection in sight. On the admin loop only.
+ */
+#ifndef SHIELD_ADMIN_ADMIN_PAGES_H
+#define SHIELD_ADMIN_ADMIN_PAGES_H
+
+#include "shield/admin/admin.h"
+
+struct admin_pages {
+    struct admin_sources sources;
+    struct loop *loop;
+    uint64_t started_ms;    /* clock_mono_ms */
+    struct ram_stats shown; /* what the loop's slot of the metrics holds of the RAM tier */
+};
+
+struct admin_reply {
+    int status;
+    const char *type;   /* Content-Type */
+    const char *fields; /* more fields, each with CRLF; "" for none */
+    struct buf body;    /* buf_fini it */
+};
+
+/* Liveness and readiness are for probes, which have neither a token nor a name for us. */
+bool admin_page_is_open(struct span target);
+
+/* Answer a request for `target` ("/readyz?verbose"). POST of a page that takes it is the only method with
+ * content. */
+void admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
+                       bool has_content, struct admin_reply *out);
+
+/* A text page that says `why` and a line end. */
+void admin_reply_text(struct admin_reply *out, int status, const char *why);
+
+#endif

@@ -1,0 +1,52 @@
+/* ctl - what the commands of shieldctl share: where the admin port is, and one question to it at a time.
+ *
+ * Blocking, single-threaded. What goes wrong is said on stderr, with what to do about it, by the function
+ * that finds it. */
+#ifndef SHIELD_CTL_CTL_H
+#define SHIELD_CTL_CTL_H
+
+#include <jansson.h>
+
+#include "common/buf.h"
+#include "common/netaddr.h"
+
+enum ctl_exit { CTL_OK, CTL_FAILED, CTL_USAGE };
+
+struct ctl {
+    const char *admin_text; /* ADDR as given, for messages */
+    struct netaddr admin;
+    struct buf token; /* empty: none is sent */
+    bool json;        /* answer as JSON instead of text */
+};
+
+/* The first token of the file (as admin.token_file: one a line, '#' comments). False after saying why. */
+bool ctl_read_token(struct ctl *c, const char *path);
+
+struct ctl_answer {
+    int status;
+    struct buf body; /* buf_fini it, whatever was returned */
+};
+
+/* GET `target`; any status is an answer. False after saying why there is none. */
+bool ctl_ask(const struct ctl *c, const char *target, struct ctl_answer *out);
+
+/* The same for an answer of 200; another status is told. */
+bool ctl_get(const struct ctl *c, const char *target, struct ctl_answer *out);
+
+/* The same for JSON: NULL after saying why. */
+json_t *ctl_get_json(const struct ctl *c, const char *target);
+
+/* Write it all to stdout, and free it. CTL_FAILED after saying why that is not possible. */
+enum ctl_exit ctl_print(struct buf *text);
+enum ctl_exit ctl_print_json(const json_t *value);
+
+/* The commands. */
+enum ctl_exit ctl_stats(const struct ctl *c);
+enum ctl_exit ctl_flights(const struct ctl *c);
+enum ctl_exit ctl_metrics(const struct ctl *c);
+enum ctl_exit ctl_ready(const struct ctl *c);
+enum ctl_exit ctl_version(const struct ctl *c);
+
+const char *ctl_own_version(void);
+
+#endif

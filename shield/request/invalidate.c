@@ -1,0 +1,42 @@
+#include "shield/request/exchange_impl.h"
+
+#include "shield/policy/reference.h"
+
+static void invalidate(struct exchange *ex, struct span key)
+{
+    cache_invalidate(ex->env->cache, ex->env->flights, key);
+}
+
+/* The value of the first field `name` in a stored block, which is ours: one field a line. */
+static struct span block_value(struct span block, struct span name)
+{
+    while (block.len > 0) {
+        const char *lf = memchr(block.p, '\n', block.len);
+        size_t n = lf != NULL ? (size_t)(lf - block.p) + 1 : block.len;
+        struct span line = { block.p, n };
+        struct span start = { line.p, name.len < n ? name.len : n };
+        if (line.len > name.len + 2 && line.p[name.len] == ':' && span_eq_nocase(start, name))
+            return span_trim((struct span){ line.p + name.len + 1, n - name.len - 3 });
+        block = span_from(block, n);
+    }
+    return (struct span){ 0 };
+}
+
+static void invalidate_reference(struct exchange *ex, const struct config_origin *origin, struct span name)
+{
+    struct span value = block_value(object_head(ex->object)->block, name);
+    struct buf key = { 0 };
+    if (value.len > 0 && policy_reference_key(&key, origin, &ex->target, value))
+        invalidate(ex, buf_span(&key));
+    buf_fini(&key);
+}
+
+void invalidate_after(struct exchange *ex)
+{
+    const struct config_origin *origin = &ex->env->loop->config->origins[0];
+    if (!policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
+        return;
+    invalidate(ex, buf_span(&ex->key));
+    invalidate_reference(ex, origin, SPAN("Location"));
+    invalidate_reference(ex, origin, SPAN("Content-Location"));
+}

@@ -58,7 +58,8 @@ static void add_setting(struct parser *p, struct span shown, const char *value)
 {
     const char *equals = strchr(value, '=');
     if (equals == NULL || equals == value) {
-        problem(p, ERR_SYNTAX, shown, "not NAME=VALUE; --set store.size=2g");
+        buf_printf(p->errors, "%.*s: '%s': not NAME=VALUE; such as --set store.size=2g\n", SPAN_FMT(shown), value);
+        p->err = p->err != 0 ? p->err : ERR_SYNTAX;
         return;
     }
     const char *name = arena_copy(&p->out->memory, value, (size_t)(equals - value));

@@ -73,8 +73,8 @@ static int set_number(const struct directive *d, uint64_t *out, struct span text
     if (!parse_number(d->type, text, &v))
         return wrong(d, text, ERR_SYNTAX,
                      d->type == D_COUNT   ? "not a number"
-                     : d->type == D_BYTES ? "not a size"
-                                          : "not a time",
+                     : d->type == D_BYTES ? "not a size such as 64m"
+                                          : "not a time such as 10s",
                      why);
     if (v < min)
         return wrong(d, text, ERR_RANGE, "too small", why);

@@ -5,6 +5,8 @@
 #include "common/err.h"
 #include "shield/ops/log.h"
 
+enum { UNSAFE_IDLE_MS = 1000 };
+
 static const unsigned moves[] = {
     [CALL_IDLE] = BIT(CALL_QUEUED) | BIT(CALL_ENDED),
     [CALL_QUEUED] = BIT(CALL_RESOLVING) | BIT(CALL_CONNECTING) | BIT(CALL_HEAD) | BIT(CALL_ENDED),
@@ -173,19 +175,21 @@ static void send_request(struct origin_call *c)
     metric_add(&counters(c)->requests[c->retried ? KIND_RETRY : c->request.kind], 1);
     wait_for_head(c);
     uv_buf_t buf = uv_buf_init(c->head.p, (unsigned)c->head.len);
-    int sent = conn_write(upstream_conn(c->upstream), &buf, 1);
-    if (sent < 0)
+    if (conn_write(upstream_conn(c->upstream), &buf, 1) < 0)
         end_later(c, ERR_RESET);
-    else if (sent == 1 && !c->content_done)
-        c->ops->on_room(c);
 }
 
-/* A place is held: an idle connection if the request may be repeated should it turn out dead, else a new one. */
+static bool may_repeat(const struct origin_call *c)
+{
+    return http_method_is_safe(c->request.method) && c->request.content == BODY_NONE;
+}
+
+/* A place is held. A request that may not be repeated takes no connection that the origin is likely to be closing: one
+ * that was busy a moment ago, or a new one. */
 static void begin(struct origin_call *c)
 {
-    bool may_repeat = http_method_is_safe(c->request.method) && c->request.content == BODY_NONE;
-    if (may_repeat && !c->retried)
-        c->upstream = upstream_take(c->pool, c->request.origin_index, &upstream_events, c);
+    uint64_t max_idle_ms = may_repeat(c) ? UINT64_MAX : UNSAFE_IDLE_MS;
+    c->upstream = upstream_take(c->pool, c->request.origin_index, max_idle_ms, &upstream_events, c);
     c->reused = c->upstream != NULL;
     if (c->reused)
         send_request(c);
@@ -201,10 +205,13 @@ static void on_granted(void *ctx)
 static void on_connected(void *ctx, int err)
 {
     struct origin_call *c = ctx;
-    if (err != 0)
+    if (err != 0) {
         on_attempt_failed(c, err);
-    else
-        send_request(c);
+        return;
+    }
+    send_request(c);
+    if (origin_call_has_room(c))
+        c->ops->on_room(c);
 }
 
 static int timeout_error(struct origin_call *c)
@@ -444,7 +451,7 @@ static void on_data(void *ctx, const char *p, size_t n)
  * it. */
 static void lost(struct origin_call *c, int err)
 {
-    if (c->state == CALL_HEAD && c->reused && !c->got_bytes && !c->retried) {
+    if (c->state == CALL_HEAD && c->reused && !c->got_bytes && !c->retried && may_repeat(c)) {
         upstream_drop(&c->upstream);
         c->retried = true;
         try_connect(c);

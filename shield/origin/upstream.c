@@ -11,6 +11,7 @@ struct upstream {
     unsigned origin_index;
     struct list_node idle_link, open_link;
     struct loop_timer idle_timer;
+    uint64_t idle_since_ms;
     const struct upstream_owner *owner; /* NULL while idle or closing */
     void *ctx;
 };
@@ -92,13 +93,15 @@ static void on_idle_due(struct loop_timer *t)
 
 /* ---- taking and giving ---- */
 
-struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, const struct upstream_owner *owner,
-                               void *ctx)
+struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint64_t max_idle_ms,
+                               const struct upstream_owner *owner, void *ctx)
 {
     struct list_node *idle = &p->idle[origin_index];
     if (list_empty(idle))
         return NULL;
     struct upstream *u = container_of(idle->next, struct upstream, idle_link);
+    if (loop_now_ms(p->loop) - u->idle_since_ms > max_idle_ms)
+        return NULL; /* the first of the list is the latest */
     list_remove(&u->idle_link);
     timer_stop(p->loop, &u->idle_timer);
     u->owner = owner;
@@ -141,6 +144,7 @@ void upstream_keep(struct upstream **slot)
         return;
     }
     u->owner = NULL;
+    u->idle_since_ms = loop_now_ms(u->pool->loop);
     list_add_head(&u->pool->idle[u->origin_index], &u->idle_link);
     timer_set(u->pool->loop, &u->idle_timer, idle_ms);
     conn_read_start(&u->conn);

@@ -40,9 +40,9 @@ struct upstream_owner {
     void (*on_drained)(void *ctx);
 };
 
-/* Take an idle connection, or NULL. */
-struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, const struct upstream_owner *owner,
-                               void *ctx);
+/* Take a connection that has been idle for at most max_idle_ms, or NULL. */
+struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint64_t max_idle_ms,
+                               const struct upstream_owner *owner, void *ctx);
 /* Connect to `to`; on_connected follows from a later turn. NULL without memory or descriptors. */
 struct upstream *upstream_connect(struct upstream_pool *p, unsigned origin_index, const struct netaddr *to,
                                   const struct upstream_owner *owner, void *ctx);

@@ -1,14 +1,14 @@
 /* disk - the durable tier: LMDB behind one writer thread and a few reader threads (DESIGN.md section 5).
  *
- * Only these threads touch the map. Loops post jobs and get mail back. Everything here may be called on any loop, and
- * every result comes back on the loop named in the job, never from inside the call.
+ * Only these threads touch the map. Loops post jobs and get mail back. Everything here may be called on any
+ * loop, and every result comes back on the loop named in the job, never from inside the call.
  *
- * Writing: a fill is begun when the flight's head is known to be storable, advanced as chunks complete, and sealed or
- * aborted. The writer commits in groups (8 MiB or 100 ms), synced. `meta` and the index record are written in the commit that
- * ends the object, so a torn object is never visible. When a commit is durable the object's flags change
- * (OBJECT_STORING off, OBJECT_ON_DISK on), its chunks may leave memory, and METRIC_STORE_PENDING goes down.
- * The store never hurts the traffic: when it is full, slow or failing, fills are shed (counted, logged once per cause) and the
- * object lives on in memory only. */
+ * Writing: a fill is begun when the flight's head is known to be storable, advanced as chunks complete, and
+ * sealed or aborted. The writer commits in groups (8 MiB or 100 ms), synced. `meta` and the index record are
+ * written in the commit that ends the object, so a torn object is never visible. When a commit is durable the
+ * object's flags change (OBJECT_STORING off, OBJECT_ON_DISK on), its chunks may leave memory, and
+ * METRIC_STORE_PENDING goes down. The store never hurts the traffic: when it is full, slow or failing, fills
+ * are shed (counted, logged once per cause) and the object lives on in memory only. */
 #ifndef SHIELD_STORE_DISK_H
 #define SHIELD_STORE_DISK_H
 
@@ -18,20 +18,21 @@
 struct disk;
 
 struct disk_options {
-    const char *path;      /* directory; made with mode 0750 when absent */
-    uint64_t size_bytes;   /* of the map: the file never grows beyond it */
-    uint64_t queue_max_bytes; /* chunks waiting for the writer; beyond it new fills are shed */
-    unsigned readers;      /* reader threads */
+    const char *path;            /* directory; made with mode 0750 when absent */
+    uint64_t size_bytes;         /* of the map: the file never grows beyond it */
+    uint64_t queue_max_bytes;    /* chunks waiting for the writer; beyond it new fills are shed */
+    unsigned readers;            /* reader threads */
     const struct config *config; /* for policy_vary_key */
-    /* Asked on the writer thread before a record is evicted: false keeps it for now (a reader has it open, a flight
-     * works on its key). True also means: memory has forgotten that it is on disk. Takes no lock that covers I/O. */
+    /* Asked on the writer thread before a record is evicted: false keeps it for now (a reader has it open, a
+     * flight works on its key). True also means: memory has forgotten that it is on disk. Takes no lock that
+     * covers I/O. */
     bool (*may_evict)(void *ctx, uint64_t key_hash, uint64_t disk_id);
     void *ctx;
 };
 
-/* Open or create the store and start its threads: no scan, whatever the size. A file that does not open is set
- * aside (renamed NAME.broken-N) with a log line and a new one begun. Returns 0, ERR_LOCKED (another process: the log says who),
- * ERR_SYSTEM (the directory cannot be made or written), ERR_NOMEM. */
+/* Open or create the store and start its threads: no scan, whatever the size. A file that does not open is
+ * set aside (renamed NAME.broken-N) with a log line and a new one begun. Returns 0, ERR_LOCKED (another
+ * process: the log says who), ERR_SYSTEM (the directory cannot be made or written), ERR_NOMEM. */
 int disk_open(struct disk **out, const struct disk_options *options);
 
 /* Write out everything that was sealed, stop the threads, close. */
@@ -45,27 +46,29 @@ const char *disk_trouble(const struct disk *d);
 
 /* Find the variant of `key` that `request` selects. The job is the caller's, and must stay until on_done. */
 struct disk_get {
-    struct mail mail; /* private */
+    struct mail mail;      /* private */
     struct list_node link; /* private */
-    struct disk *disk; /* private */
-    struct loop *loop; /* where on_done runs */
+    struct disk *disk;     /* private */
+    struct loop *loop;     /* where on_done runs */
     struct span key;
     uint64_t key_hash;
     const struct http_head *request; /* lives until on_done */
     /* results */
     int err;               /* 0, ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO */
-    struct object *object; /* sealed, one reference, the caller's; bodies of up to 1 MiB are loaded with it and stay
-                            * resident, of larger ones the first chunk */
+    struct object *object; /* sealed, one reference, the caller's; bodies of up to 1 MiB are loaded with it
+                            * and stay resident, of larger ones the first chunk */
     void (*on_done)(struct disk_get *job);
 };
 void disk_get(struct disk *d, struct disk_get *job);
 
-/* Load one chunk of `object` that object_read says is on disk. Loads of one chunk that run at the same time share one
- * read. After success object_read finds it (take it from within on_done: it may leave again later). */
+/* Load one chunk of `object` that object_read says is on disk. Loads of one chunk that run at the same time
+ * share one read. After success object_read finds it (take it from within on_done: it may leave again later).
+ */
 struct disk_load {
-    struct mail mail; /* private */
-    struct list_node link; /* private */
-    struct disk *disk; /* private */
+    struct mail mail;                           /* private */
+    struct list_node link, in_table, followers; /* private */
+    struct disk *disk;                          /* private */
+    uint64_t id;                                /* private */
     struct loop *loop;
     struct object *object; /* the caller's reference, held until on_done */
     uint32_t index;
@@ -76,10 +79,12 @@ struct disk_load {
 void disk_load(struct disk *d, struct disk_load *job);
 
 /* The owner's loop only; each takes its own references. */
-int disk_fill_begin(struct disk *d, struct object *o); /* 0, or ERR_BUSY, ERR_FULL, ERR_IO: not stored; sets OBJECT_STORING */
+int disk_fill_begin(struct disk *d,
+                    struct object *o); /* 0, or ERR_BUSY, ERR_FULL, ERR_IO: not stored; sets OBJECT_STORING */
 void disk_fill_advance(struct disk *d, struct object *o); /* complete chunks are queued for the next commit */
-void disk_fill_seal(struct disk *d, struct object *o);    /* after object_seal; replaces an older record of key and variant */
-void disk_fill_abort(struct disk *d, struct object *o);   /* nothing of it stays */
+void disk_fill_seal(struct disk *d,
+                    struct object *o); /* after object_seal; replaces an older record of key and variant */
+void disk_fill_abort(struct disk *d, struct object *o); /* nothing of it stays */
 
 /* Bytes of `o` that wait for a commit: handed to the fill and still only in memory. */
 uint64_t disk_fill_uncommitted(const struct object *o);

@@ -322,8 +322,8 @@ static const struct {
     {"workers: 0\n" ORIGIN, "f:1:10: '0': too small; a number from 1 to 64, or auto\n"},
     {"workers:   65\n" ORIGIN, "f:1:12: '65': too large; a number from 1 to 64, or auto\n"},
     {"store:\n  size: 10\n" ORIGIN, "f:2:9: '10': too small; a size from 16m to 64t (k, m, g, t)\n"},
-    {"store: {ram: 1G}\n" ORIGIN, "f:1:14: '1G': not a size; a size from 1m to 16t (k, m, g, t)\n"},
-    {"drain_timeout: 10\n" ORIGIN, "f:1:16: '10': not a time; a time from 0 to 1d (ms, s, m, h, d, w, y)\n"},
+    {"store: {ram: 1G}\n" ORIGIN, "f:1:14: '1G': not a size such as 64m; a size from 1m to 16t (k, m, g, t)\n"},
+    {"drain_timeout: 10\n" ORIGIN, "f:1:16: '10': not a time such as 10s; a time from 0 to 1d (ms, s, m, h, d, w, y)\n"},
     {"cache: {heuristic: yes}\n" ORIGIN, "f:1:20: 'yes': not a boolean; on or off\n"},
     {"cache: {set_cookie: keep}\n" ORIGIN, "f:1:21: 'keep': not one of the words; refuse, strip or store\n"},
     {"access_log: \"a\\nb\"\n" ORIGIN,
@@ -427,7 +427,7 @@ static const struct {
     /* all of them, not only the first */
     {"workers: 0\nstore: {size: x}\nhots: [a]\n" ORIGIN,
      "f:1:10: '0': too small; a number from 1 to 64, or auto\n"
-     "f:2:15: 'x': not a size; a size from 16m to 64t (k, m, g, t)\n"
+     "f:2:15: 'x': not a size such as 64m; a size from 16m to 64t (k, m, g, t)\n"
      "f:3:1: unknown directive 'hots'; did you mean 'hosts'?\n"},
 };
 

@@ -149,7 +149,7 @@ static const struct request_case cases[] = {
             ERR_HEAD_TOO_LARGE),
     REFUSED("thirteen fields",
             "GET / HTTP/1.1\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\n" H,
-            ERR_HEAD_TOO_LARGE),
+            ERR_TOO_MANY_FIELDS),
     GOOD("twelve fields",
          "GET / HTTP/1.1\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\na:\r\n" H, "/"),
     BAD("NUL before the limit", "GET /\0" HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED),

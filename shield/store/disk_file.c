@@ -1,0 +1,324 @@
+#include "shield/store/disk_impl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/ops/log.h"
+
+enum { MAX_PATH = 4096, LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20 };
+
+static const char data_name[] = "data.mdb";
+static const char aside_prefix[] = "data.mdb.broken-";
+static const char info_key[] = "info";
+
+int disk_err_of_rc(int rc)
+{
+    switch (rc) {
+    case 0:
+        return 0;
+    case MDB_NOTFOUND:
+        return ERR_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL:
+        return ERR_FULL;
+    case ENOMEM:
+        return ERR_NOMEM;
+    default:
+        return disk_rc_is_damage(rc) ? ERR_CORRUPT : ERR_IO;
+    }
+}
+
+bool disk_rc_is_damage(int rc)
+{
+    return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
+           rc == MDB_VERSION_MISMATCH || rc == MDB_INCOMPATIBLE;
+}
+
+static bool join(char out[MAX_PATH], const char *path, const char *name)
+{
+    int n = snprintf(out, MAX_PATH, "%s/%s", path, name);
+    return n > 0 && n < MAX_PATH;
+}
+
+/* ---- one process owns a store ---- */
+
+static void log_owner(const char *path, int fd)
+{
+    char pid[32] = "";
+    ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+    pid[n > 0 ? n : 0] = '\0';
+    pid[strcspn(pid, "\n")] = '\0';
+    log_error("store: %s belongs to process %s; stop that one, or give this one another store.path", path,
+              pid[0] != '\0' ? pid : "(unknown)");
+}
+
+int disk_file_lock(const char *path, int *lock_fd)
+{
+    char name[MAX_PATH], pid[32];
+    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
+        log_error("store: cannot make the directory %s: %s", path, strerror(errno));
+        return ERR_SYSTEM;
+    }
+    if (!join(name, path, "shield.lock")) {
+        log_error("store: the path %s is too long", path);
+        return ERR_SYSTEM;
+    }
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        log_error("store: cannot open %s: %s", name, strerror(errno));
+        return ERR_SYSTEM;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int why = errno;
+        if (why == EWOULDBLOCK)
+            log_owner(path, fd);
+        else
+            log_error("store: cannot lock %s: %s", name, strerror(why));
+        close(fd);
+        return why == EWOULDBLOCK ? ERR_LOCKED : ERR_SYSTEM;
+    }
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+        log_warn("store: cannot write the process id to %s: %s", name, strerror(errno));
+    *lock_fd = fd;
+    return 0;
+}
+
+void disk_file_unlock(int lock_fd)
+{
+    close(lock_fd); /* the name stays: removing it would let two own it */
+}
+
+/* ---- setting aside ---- */
+
+/* The number for the next broken file; those before it go, so that a failing device does not fill itself with
+ * copies. */
+static unsigned next_aside(const char *path)
+{
+    unsigned highest = 0;
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return 1;
+    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        if (strncmp(e->d_name, aside_prefix, sizeof aside_prefix - 1) != 0)
+            continue;
+        unsigned long n = strtoul(e->d_name + sizeof aside_prefix - 1, NULL, 10);
+        if (n > highest && n < UINT32_MAX)
+            highest = (unsigned)n;
+        if (unlinkat(dirfd(dir), e->d_name, 0) == 0)
+            log_info("store: removed %s/%s, set aside earlier", path, e->d_name);
+    }
+    closedir(dir);
+    return highest + 1;
+}
+
+void disk_file_set_aside(const char *path, const char *why)
+{
+    char from[MAX_PATH], to[MAX_PATH], name[64];
+    snprintf(name, sizeof name, "%s%u", aside_prefix, next_aside(path));
+    if (!join(from, path, data_name) || !join(to, path, name))
+        return;
+    if (rename(from, to) == 0)
+        log_error("store: %s: %s; set aside as %s, a new store is begun", from, why, to);
+    else
+        log_error("store: %s: %s; it cannot be set aside: %s", from, why, strerror(errno));
+    if (join(from, path, "lock.mdb"))
+        unlink(from);
+}
+
+/* ---- opening ---- */
+
+static void measure(struct disk_file *f, uint64_t size_bytes)
+{
+    f->batch_bytes = MIN((uint64_t)DISK_BATCH_BYTES, size_bytes / 64);
+    uint64_t pages = size_bytes / f->page_bytes;
+    /* A commit also writes the tree pages on the way to what it changes. */
+    uint64_t slack = SLACK_COMMITS * (f->batch_bytes / f->page_bytes * 3 / 2 + 64);
+    f->limit_pages = MAX(pages / 4, MIN(pages * LIVE_PERCENT / 100, pages - MIN(slack, pages)));
+}
+
+/* LMDB maps what its meta page claims; where the file is shorter, a read would be a SIGBUS. Zeroes are seen
+ * to be wrong. */
+static int cover_map(struct disk_file *f)
+{
+    MDB_envinfo info;
+    struct stat st;
+    int fd;
+    int rc = mdb_env_info(f->env, &info);
+    if (rc == 0)
+        rc = mdb_env_get_fd(f->env, &fd);
+    if (rc == 0 && fstat(fd, &st) != 0)
+        rc = errno;
+    uint64_t end = (info.me_last_pgno + 1) * (uint64_t)f->page_bytes;
+    if (rc == 0 && (uint64_t)st.st_size < end && ftruncate(fd, (off_t)end) != 0)
+        rc = errno;
+    return rc;
+}
+
+/* The file is larger than it should be now. LMDB maps just what is used then, and even a deletion needs free
+ * pages. */
+static int allow_for_larger(struct disk_file *f, const char *path, uint64_t size_bytes)
+{
+    MDB_envinfo info;
+    int rc = mdb_env_info(f->env, &info);
+    if (rc != 0 || info.me_mapsize <= size_bytes)
+        return rc;
+    log_warn("store: %s/%s has %zu bytes, more than store.size %" PRIu64
+             ": its content will shrink below, the file will not",
+             path, data_name, info.me_mapsize, size_bytes);
+    uint64_t page = f->page_bytes, more = MAX(info.me_mapsize / 8, 4 * f->batch_bytes);
+    return mdb_env_set_mapsize(f->env, (info.me_mapsize + more) / page * page);
+}
+
+static int open_databases(struct disk_file *f, MDB_txn *txn)
+{
+    struct {
+        const char *name;
+        MDB_dbi *dbi;
+    } all[] = {
+        {"index", &f->index},
+        {"meta", &f->meta},
+        {"chunks", &f->chunks},
+        {"loose", &f->loose},
+        {"info", &f->info_db},
+        {"small", &f->order[QUEUE_SMALL]},
+        {"main", &f->order[QUEUE_MAIN]},
+    };
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all) && rc == 0; i++)
+        rc = mdb_dbi_open(txn, all[i].name, MDB_CREATE, all[i].dbi);
+    return rc;
+}
+
+static int begin_info(struct disk_file *f, MDB_txn *txn, const struct disk_info *known)
+{
+    char bytes[DISK_INFO_BYTES];
+    f->info = (struct disk_info){.next_id = 1, .next_seq = 1};
+    if (known != NULL) {
+        f->info = *known; /* what memory holds of the old file keeps its meaning: same hashes, no id twice */
+        f->info.queue_bytes[QUEUE_SMALL] = f->info.queue_bytes[QUEUE_MAIN] = 0;
+    } else if (getrandom(&f->info.seed, sizeof f->info.seed, 0) != (ssize_t)sizeof f->info.seed) {
+        return errno;
+    }
+    disk_info_encode(&f->info, bytes);
+    MDB_val key = {sizeof info_key, (void *)info_key}, value = {sizeof bytes, bytes};
+    return mdb_put(txn, f->info_db, &key, &value, 0);
+}
+
+/* Sets *why when the file is not one that we can use. */
+static int read_info(struct disk_file *f, MDB_txn *txn, const struct disk_info *known, const char **why)
+{
+    MDB_val key = {sizeof info_key, (void *)info_key}, value;
+    MDB_stat stat;
+    int rc = mdb_get(txn, f->info_db, &key, &value);
+    if (rc == MDB_NOTFOUND) {
+        rc = mdb_stat(txn, f->meta, &stat);
+        if (rc == 0 && stat.ms_entries == 0)
+            return begin_info(f, txn, known);
+        *why = "its description is missing";
+        return rc != 0 ? rc : MDB_INVALID;
+    }
+    if (rc != 0)
+        return rc;
+    int err = disk_info_decode((struct span){value.mv_data, value.mv_size}, &f->info);
+    if (err == 0 && (known == NULL || known->seed == f->info.seed))
+        return 0;
+    if (err == 0)
+        *why = "it has taken the place of the one in use";
+    else
+        *why = err == ERR_NOT_FOUND ? "it was written by another version" : "its description does not verify";
+    return MDB_INVALID;
+}
+
+static int try_open(struct disk_file *f, const char *path, uint64_t size_bytes, unsigned readers,
+                    const struct disk_info *known, const char **why)
+{
+    MDB_txn *txn;
+    MDB_stat stat;
+    int rc = mdb_env_create(&f->env);
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_set_maxdbs(f->env, 8);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(f->env, readers + 4);
+    if (rc == 0)
+        rc = mdb_env_set_mapsize(f->env, size_bytes);
+    if (rc == 0)
+        rc = mdb_env_open(f->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0640);
+    if (rc == 0)
+        rc = mdb_env_stat(f->env, &stat);
+    if (rc != 0)
+        goto close_env;
+    f->page_bytes = stat.ms_psize;
+    measure(f, size_bytes);
+    rc = cover_map(f);
+    if (rc == 0)
+        rc = allow_for_larger(f, path, size_bytes);
+    if (rc == 0)
+        rc = mdb_txn_begin(f->env, NULL, 0, &txn);
+    if (rc != 0)
+        goto close_env;
+    rc = open_databases(f, txn);
+    if (rc == 0)
+        rc = read_info(f, txn, known, why);
+    if (rc != 0)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    if (rc == 0)
+        return 0;
+close_env:
+    mdb_env_close(f->env);
+    f->env = NULL;
+    return rc;
+}
+
+/* The new file's name must survive a power cut too. */
+static void sync_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fsync(fd) != 0)
+        log_warn("store: cannot sync the directory %s: %s", path, strerror(errno));
+    close(fd);
+}
+
+int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, unsigned readers,
+                   const struct disk_info *known)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    size_bytes = MAX(size_bytes, (uint64_t)LEAST_BYTES) / page * page;
+    if (disk_crash_take(path))
+        disk_file_set_aside(path, "the process died while it worked in this file");
+
+    const char *why = NULL;
+    int rc = try_open(f, path, size_bytes, readers, known, &why);
+    if (disk_rc_is_damage(rc) || rc == MDB_PANIC) {
+        disk_file_set_aside(path, why != NULL ? why : mdb_strerror(rc));
+        rc = try_open(f, path, size_bytes, readers, known, &why);
+    }
+    if (rc != 0) {
+        log_error("store: cannot open %s/%s: %s", path, data_name, mdb_strerror(rc));
+        return rc == ENOMEM ? ERR_NOMEM : ERR_SYSTEM;
+    }
+    sync_directory(path);
+    return 0;
+}
+
+void disk_file_close(struct disk_file *f)
+{
+    if (f->env != NULL)
+        mdb_env_close(f->env);
+    f->env = NULL;
+}

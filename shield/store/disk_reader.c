@@ -1,0 +1,405 @@
+#include "shield/store/disk_impl.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "common/check.h"
+#include "common/err.h"
+#include "shield/ops/log.h"
+#include "shield/policy/vary.h"
+
+/* A transaction lasts for one job, and copies out: while it is open, LMDB gives no page out again that it
+ * could see. */
+struct read_txn {
+    struct disk *d;
+    MDB_txn *txn;
+};
+
+/* ---- what does not verify ---- */
+
+static void tell_writer(struct disk *d, struct disk_op *op)
+{
+    list_init(&op->link);
+    pthread_mutex_lock(&d->lock);
+    disk_queue_add(d, op, 0);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void report_record(struct disk *d, const char index_key[DISK_INDEX_KEY_BYTES], uint64_t id, int err)
+{
+    if (err == ERR_CORRUPT)
+        metric_count(d->metrics, STORE_ERRORS);
+    struct disk_drop_op *op = calloc(1, sizeof *op);
+    if (op == NULL)
+        return; /* whoever meets it next reports it */
+    op->op.kind = OP_VERIFY;
+    op->id = id;
+    op->whole_key = id == 0;
+    memcpy(op->index_key, index_key, sizeof op->index_key);
+    tell_writer(d, &op->op);
+}
+
+static int report_rc(struct disk *d, int rc)
+{
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        return disk_err_of_rc(rc);
+    metric_count(d->metrics, STORE_ERRORS);
+    if (!disk_rc_is_damage(rc) || atomic_exchange(&d->damage_told, true))
+        return disk_err_of_rc(rc);
+    log_error("store: %s: reading: %s", d->opt.path, mdb_strerror(rc));
+    struct disk_damage_op *op = calloc(1, sizeof *op);
+    if (op != NULL) {
+        op->op.kind = OP_DAMAGE;
+        op->generation = d->generation;
+        tell_writer(d, &op->op);
+    }
+    return ERR_CORRUPT;
+}
+
+/* ---- values ---- */
+
+static int read_meta(struct read_txn *t, uint64_t id, struct disk_meta *out)
+{
+    char id_key[DISK_ID_KEY_BYTES];
+    disk_id_key(id, id_key);
+    MDB_val key = {sizeof id_key, id_key}, value;
+    int rc = mdb_get(t->txn, t->d->file.meta, &key, &value);
+    if (rc != 0)
+        return report_rc(t->d, rc);
+    return disk_meta_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, id, out);
+}
+
+/* One read from the device instead of one per page fault. */
+static void will_need(const struct disk *d, MDB_val v)
+{
+    uintptr_t page = d->file.page_bytes, from = (uintptr_t)v.mv_data & ~(page - 1);
+    size_t n = (uintptr_t)v.mv_data + v.mv_size - from;
+    if (n > page)
+        madvise((void *)from, n, MADV_WILLNEED);
+}
+
+/* The stored part of a chunk, which may be less than all of it: sets c->len. */
+static int copy_chunk(struct read_txn *t, uint64_t id, uint32_t index, struct chunk *c)
+{
+    char wanted[DISK_CHUNK_KEY_BYTES];
+    MDB_cursor *cursor;
+    MDB_val key = {sizeof wanted, wanted}, value;
+    disk_chunk_key(id, index, 0, wanted);
+    int rc = mdb_cursor_open(t->txn, t->d->file.chunks, &cursor);
+    if (rc != 0)
+        return report_rc(t->d, rc);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    mdb_cursor_close(cursor);
+    if (rc != 0)
+        return report_rc(t->d, rc);
+    if (key.mv_size != DISK_CHUNK_KEY_BYTES || memcmp(key.mv_data, wanted, DISK_CHUNK_PREFIX_BYTES) != 0)
+        return ERR_NOT_FOUND;
+    if (value.mv_size > c->cap)
+        return ERR_CORRUPT;
+    will_need(t->d, value);
+    memcpy(c->data, value.mv_data, value.mv_size);
+    c->len = (uint32_t)value.mv_size;
+    uint64_t sum = disk_chunk_sum(t->d->seed, id, index, c->data, c->len);
+    return sum == disk_chunk_sum_of_key(key.mv_data) ? 0 : ERR_CORRUPT;
+}
+
+/* The chunk as it was in memory; `tail` is what meta keeps of it. */
+static int read_chunk(struct read_txn *t, uint64_t id, uint32_t index, uint32_t len, struct span tail,
+                      struct chunk **out)
+{
+    if (tail.len > len)
+        return ERR_CORRUPT;
+    struct chunk *c = chunk_new(len);
+    if (c == NULL)
+        return ERR_NOMEM;
+    int err = tail.len < len ? copy_chunk(t, id, index, c) : 0;
+    if (err == 0 && c->len + tail.len != len)
+        err = ERR_CORRUPT;
+    if (err != 0) {
+        chunk_unref(&c);
+        return err;
+    }
+    if (tail.len > 0)
+        memcpy(c->data + c->len, tail.p, tail.len);
+    c->len = len;
+    *out = c;
+    return 0;
+}
+
+/* ---- get ---- */
+
+/* Each variant is held against the request under the names that were valid when it came, the newest first. */
+static uint64_t match_variant(struct read_txn *t, const struct disk_get *job, struct disk_index *record)
+{
+    struct buf mine = {0};
+    struct span names = {NULL, 0};
+    struct disk_variant v;
+    uint64_t id = 0;
+    bool made = false;
+    while (id == 0 && disk_index_next(record, &v)) {
+        if (!made || !span_eq(names, v.names)) {
+            mine.len = 0;
+            names = v.names;
+            policy_vary_key(t->d->opt.config, names, job->request, &mine);
+            made = true;
+        }
+        if (!mine.failed && span_eq(buf_span(&mine), v.variant))
+            id = v.id;
+    }
+    buf_fini(&mine);
+    return id;
+}
+
+static int find_object(struct read_txn *t, const struct disk_get *job,
+                       const char index_key[DISK_INDEX_KEY_BYTES], uint64_t *id)
+{
+    struct disk_index record;
+    MDB_val key = {DISK_INDEX_KEY_BYTES, (void *)index_key}, value;
+    int rc = mdb_get(t->txn, t->d->file.index, &key, &value);
+    if (rc != 0)
+        return report_rc(t->d, rc);
+    int err = disk_index_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, &record);
+    if (err == ERR_CORRUPT)
+        report_record(t->d, index_key, 0, err);
+    if (err != 0)
+        return err;
+    *id = span_eq(record.key, job->key) ? match_variant(t, job, &record) : 0;
+    return *id != 0 ? 0 : ERR_NOT_FOUND;
+}
+
+static int load_body(struct read_txn *t, struct object *o, const struct disk_meta *m)
+{
+    uint32_t n = object_chunk_count(o);
+    bool whole = m->length <= DISK_WHOLE_BYTES;
+    if (whole)
+        object_set_resident(o, true); /* before the first chunk, so that none leaves for another */
+    for (uint32_t i = 0; i < n && (whole || i == 0); i++) {
+        struct chunk *c;
+        struct span tail = i == n - 1 ? m->tail : (struct span){NULL, 0};
+        int err = read_chunk(t, m->id, i, object_chunk_len(o, i), tail, &c);
+        if (err == ERR_NOT_FOUND)
+            err = ERR_CORRUPT; /* within one transaction meta and chunks go together */
+        if (err != 0)
+            return err;
+        object_chunk_loaded(o, i, c);
+    }
+    return 0;
+}
+
+static int build_object(struct read_txn *t, const struct disk_get *job, uint64_t id, struct object **out)
+{
+    struct disk_meta m;
+    int err = read_meta(t, id, &m);
+    if (err != 0)
+        return err;
+    if (!span_eq(m.head.key, job->key))
+        return ERR_CORRUPT;
+    struct stored_head *head = stored_head_new(&m.head);
+    struct object *o = head != NULL ? object_from_disk(head, m.length, m.chunk_bytes, id) : NULL;
+    if (o == NULL)
+        return ERR_NOMEM;
+    err = load_body(t, o, &m);
+    if (err != 0)
+        object_unref(&o);
+    *out = o;
+    return err;
+}
+
+static int get_object(struct read_txn *t, struct disk_get *job)
+{
+    char index_key[DISK_INDEX_KEY_BYTES];
+    uint64_t id = 0;
+    disk_index_key(t->d->seed, job->key, index_key);
+    int err = find_object(t, job, index_key, &id);
+    if (err != 0)
+        return err;
+    err = build_object(t, job, id, &job->object);
+    if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) /* the latter: of another version, or gone */
+        report_record(t->d, index_key, id, err);
+    else if (err == 0)
+        disk_marks_hit(t->d->marks, id);
+    return err;
+}
+
+/* ---- load ---- */
+
+/* The tail is in meta; an object that is still filling has neither. */
+static int load_chunk(struct read_txn *t, struct disk_load *job)
+{
+    struct object *o = job->object;
+    bool sealed = object_state(o) == OBJECT_SEALED;
+    uint32_t len = sealed ? object_chunk_len(o, job->index) : object_chunk_bytes(o);
+    struct disk_meta m = {.tail = {NULL, 0}};
+    if (sealed && job->index == object_chunk_count(o) - 1 && len < object_chunk_bytes(o)) {
+        int err = read_meta(t, job->id, &m);
+        if (err != 0)
+            return err;
+    }
+    return read_chunk(t, job->id, job->index, len, m.tail, &job->chunk);
+}
+
+static int load(struct read_txn *t, struct disk_load *job)
+{
+    char index_key[DISK_INDEX_KEY_BYTES];
+    int err = load_chunk(t, job);
+    if (err == ERR_CORRUPT) {
+        disk_index_key(t->d->seed, object_head(job->object)->key, index_key);
+        report_record(t->d, index_key, job->id, err);
+    }
+    return err;
+}
+
+/* ---- jobs ---- */
+
+static int begin(struct disk *d, struct read_txn *t)
+{
+    *t = (struct read_txn){.d = d};
+    if (d->file.env == NULL)
+        return ERR_IO;
+    return report_rc(d, mdb_txn_begin(d->file.env, NULL, MDB_RDONLY, &t->txn));
+}
+
+static void deliver_get(struct mail *m)
+{
+    struct disk_get *job = container_of(m, struct disk_get, mail);
+    job->on_done(job);
+}
+
+static void run_get(struct disk *d, struct disk_get *job)
+{
+    struct read_txn t;
+    job->object = NULL;
+    /* Asked before the transaction begins: a deletion that is no longer counted then, is seen by it. */
+    if (atomic_load(&d->deletes[job->key_hash % DISK_DELETE_SLOTS]) > 0) {
+        job->err = ERR_NOT_FOUND;
+    } else {
+        pthread_rwlock_rdlock(&d->file_lock);
+        job->err = begin(d, &t);
+        if (job->err == 0) {
+            job->err = get_object(&t, job);
+            mdb_txn_abort(t.txn);
+        }
+        pthread_rwlock_unlock(&d->file_lock);
+    }
+    job->mail.deliver = deliver_get;
+    loop_post(job->loop, &job->mail);
+}
+
+static void deliver_load(struct mail *m)
+{
+    struct disk_load *job = container_of(m, struct disk_load, mail);
+    job->on_done(job);
+}
+
+static void finish_load(struct disk_load *job, int err, struct chunk *c)
+{
+    job->err = err;
+    job->chunk = c;
+    if (c != NULL) {
+        atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+        struct chunk *there = object_chunk(job->object, job->index); /* another's object over the same body */
+        if (there == NULL) {
+            atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+            object_chunk_loaded(job->object, job->index, c);
+        }
+        chunk_unref(&there);
+    }
+    job->mail.deliver = deliver_load;
+    loop_post(job->loop, &job->mail);
+}
+
+static void run_load(struct disk *d, struct disk_load *job)
+{
+    struct read_txn t;
+    struct list_node followers;
+    pthread_rwlock_rdlock(&d->file_lock);
+    int err = begin(d, &t);
+    if (err == 0) {
+        err = load(&t, job);
+        mdb_txn_abort(t.txn);
+    }
+    pthread_rwlock_unlock(&d->file_lock);
+
+    list_init(&followers);
+    pthread_mutex_lock(&d->read_lock);
+    list_remove(&job->in_table);
+    list_splice_tail(&followers, &job->followers);
+    pthread_mutex_unlock(&d->read_lock);
+    struct chunk *c = err == 0 ? job->chunk : NULL;
+    finish_load(job, err, c); /* from here on it is the loop's */
+    while (!list_empty(&followers)) {
+        struct disk_load *f = container_of(followers.next, struct disk_load, link);
+        list_remove(&f->link);
+        finish_load(f, err, c);
+    }
+    chunk_unref(&c);
+}
+
+void *disk_reader_main(void *disk)
+{
+    struct disk *d = disk;
+    disk_crash_watch(d->opt.path);
+    pthread_mutex_lock(&d->read_lock);
+    for (bool loads_first = false;; loads_first = !loads_first) {
+        while (list_empty(&d->gets) && list_empty(&d->loads) && !d->readers_stop)
+            pthread_cond_wait(&d->read_wake, &d->read_lock);
+        if (list_empty(&d->gets) && list_empty(&d->loads))
+            break;
+        bool is_load = list_empty(&d->gets) || (loads_first && !list_empty(&d->loads));
+        struct list_node *n = is_load ? d->loads.next : d->gets.next;
+        list_remove(n);
+        pthread_mutex_unlock(&d->read_lock);
+        if (is_load)
+            run_load(d, container_of(n, struct disk_load, link));
+        else
+            run_get(d, container_of(n, struct disk_get, link));
+        pthread_mutex_lock(&d->read_lock);
+    }
+    pthread_mutex_unlock(&d->read_lock);
+    disk_crash_watch(NULL);
+    return NULL;
+}
+
+/* ---- the loops' side ---- */
+
+void disk_get(struct disk *d, struct disk_get *job)
+{
+    job->disk = d;
+    list_init(&job->link);
+    pthread_mutex_lock(&d->read_lock);
+    list_add_tail(&d->gets, &job->link);
+    pthread_cond_signal(&d->read_wake);
+    pthread_mutex_unlock(&d->read_lock);
+}
+
+static struct disk_load *same_load(struct list_node *bucket, const struct disk_load *job)
+{
+    list_each (n, bucket) {
+        struct disk_load *other = container_of(n, struct disk_load, in_table);
+        if (other->id == job->id && other->index == job->index)
+            return other;
+    }
+    return NULL;
+}
+
+void disk_load(struct disk *d, struct disk_load *job)
+{
+    job->disk = d;
+    job->id = object_disk_id(job->object);
+    job->chunk = NULL;
+    list_init(&job->link);
+    list_init(&job->in_table);
+    list_init(&job->followers);
+    disk_orphans_touch(d, job->id);
+    struct list_node *bucket = &d->loading[(job->id + job->index) % DISK_LOAD_BUCKETS];
+    pthread_mutex_lock(&d->read_lock);
+    struct disk_load *first = same_load(bucket, job);
+    if (first != NULL) {
+        list_add_tail(&first->followers, &job->link);
+    } else {
+        list_add_tail(bucket, &job->in_table);
+        list_add_tail(&d->loads, &job->link);
+        pthread_cond_signal(&d->read_wake);
+    }
+    pthread_mutex_unlock(&d->read_lock);
+}

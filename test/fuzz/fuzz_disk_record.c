@@ -1,0 +1,88 @@
+/* Records of the store file from an enemy: the decoders read within the record, and what they accept makes
+ * sense. */
+#include "shield/store/disk_format.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "common/check.h"
+
+enum { SEED = 1, HEADER = 16 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void inside(struct span part, struct span record)
+{
+    REQUIRE(part.len == 0 || (part.p >= record.p && part.p + part.len <= record.p + record.len));
+    volatile char sum = 0;
+    for (size_t i = 0; i < part.len; i++)
+        sum = (char)(sum + part.p[i]);
+}
+
+static void try_meta(struct span record)
+{
+    struct disk_meta m;
+    uint64_t id =
+        record.len >= HEADER + 8 ? le64toh(*(const uint64_t *)(const void *)(record.p + HEADER)) : 0;
+    if (disk_meta_decode(record, SEED, id, &m) != 0)
+        return;
+    inside(m.head.key, record);
+    inside(m.head.names, record);
+    inside(m.head.variant, record);
+    inside(m.head.block, record);
+    inside(m.tail, record);
+    REQUIRE(disk_meta_size(&m) == record.len);
+    char *again = malloc(record.len);
+    REQUIRE(again != NULL);
+    disk_meta_encode(&m, SEED, again);
+    REQUIRE(memcmp(again, record.p, record.len) == 0);
+    free(again);
+}
+
+static void try_index(struct span record)
+{
+    struct disk_index index;
+    struct disk_variant v;
+    uint32_t n = 0;
+    if (disk_index_decode(record, SEED, &index) != 0)
+        return;
+    inside(index.key, record);
+    while (disk_index_next(&index, &v)) {
+        inside(v.names, record);
+        inside(v.variant, record);
+        n++;
+    }
+    REQUIRE(n == index.n_variants);
+}
+
+static void try_rest(struct span record)
+{
+    struct disk_info info;
+    struct disk_order order;
+    disk_info_decode(record, &info);
+    disk_order_decode(record, &order);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *copy = malloc(size > 0 ? size : 1); /* its own block, so that a read beyond it is seen */
+    REQUIRE(copy != NULL);
+    if (size > 0)
+        memcpy(copy, data, size);
+    struct span record = {copy, size};
+    try_meta(record);
+    try_index(record);
+    try_rest(record);
+    if (size >= HEADER) { /* past version, length and checksum, which chance would not get right */
+        uint32_t version = htole32(DISK_FORMAT_VERSION), len = htole32((uint32_t)size);
+        uint64_t sum = htole64(XXH3_64bits_withSeed(copy + HEADER, size - HEADER, SEED));
+        memcpy(copy, &version, 4);
+        memcpy(copy + 4, &len, 4);
+        memcpy(copy + 8, &sum, 8);
+        try_meta(record);
+        try_index(record);
+    }
+    free(copy);
+    return 0;
+}

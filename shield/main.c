@@ -7,7 +7,8 @@
 
 static void print(FILE *to, struct buf *text)
 {
-    fwrite(text->p, 1, text->len, to);
+    if (text->len > 0)
+        fwrite(text->p, 1, text->len, to);
     buf_fini(text);
 }
 

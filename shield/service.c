@@ -344,6 +344,26 @@ static void finish(struct service *s)
     config_unref(&s->config);
 }
 
+static void say_why_not(struct buf *errors, int err)
+{
+    while (errors->len > 0 && errors->p[errors->len - 1] == '\n')
+        errors->len--;
+    if (errors->len > 0)
+        log_error("cannot start: %.*s", (int)errors->len, errors->p);
+    else
+        log_error("cannot start: %s", err_text(err));
+    buf_fini(errors);
+}
+
+/* Nothing has been served yet; the exit closes what does not outlive the process. */
+static void give_up(struct service *s)
+{
+    for (uint32_t i = 0; i < s->n_sockets; i++)
+        listen_socket_close(&s->sockets[i]);
+    if (s->disk != NULL)
+        disk_close(&s->disk);
+}
+
 int service_run(struct config *config, const struct cli *cli)
 {
     static struct service service; /* as long as the process */
@@ -359,10 +379,8 @@ int service_run(struct config *config, const struct cli *cli)
     watch_signals(s);
     int err = start(s, &errors);
     if (err != 0) {
-        /* Nothing has been served yet: the exit closes what is open. */
-        log_error("cannot start: %.*s%s", (int)errors.len, errors.p != NULL ? errors.p : "", err_text(err));
-        for (uint32_t i = 0; i < s->n_sockets; i++)
-            listen_socket_close(&s->sockets[i]);
+        say_why_not(&errors, err);
+        give_up(s);
         return 1;
     }
     s->ready = true;

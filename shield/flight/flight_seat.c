@@ -192,7 +192,7 @@ void flight_leave(struct flight_waiter *w)
     struct flight *f = w->flight;
     if (f == NULL)
         return;
-    if (f->leader == w) /* the leader sits on the owner's loop */
+    if (w->is_leader && f->leader == w) /* the leader sits on the owner's loop; no other may look */
         f->leader = NULL;
     flight_ref(f);
     struct seat *seat = &f->seats[loop_current()->id];

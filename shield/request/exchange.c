@@ -121,7 +121,8 @@ static void leave_flight(struct exchange *ex, enum waiter_fate fate)
     if (ex->waiter.flight == NULL)
         return;
     exchange_settle_fate(ex, fate);
-    flight_set_on_room(ex->waiter.flight, NULL, NULL);
+    if (ex->alone)
+        flight_set_on_room(ex->waiter.flight, NULL, NULL);
     flight_leave(&ex->waiter);
 }
 

@@ -65,7 +65,7 @@ static void disk_free(struct disk *d)
     pthread_cond_destroy(&d->read_wake);
     pthread_cond_destroy(&d->wake);
     disk_marks_free(d->marks);
-    free(d->orphans.list);
+    free(d->orphans.ids);
     free(d->readers);
     free((char *)d->opt.path);
     free(d);
@@ -155,6 +155,7 @@ int disk_open(struct disk **out, const struct disk_options *options)
     d->next_id = d->first_id = d->file.info.next_id;
     d->seed = d->file.info.seed;
     d->batch_bytes = d->file.batch_bytes;
+    d->piece_bytes = CHUNK_LARGE;
     show_content(d);
     err = start_threads(d);
     if (err != 0)

@@ -128,13 +128,15 @@ void disk_index_key(uint64_t seed, struct span key, char out[DISK_INDEX_KEY_BYTE
     memcpy(out, canonical.digest, DISK_INDEX_KEY_BYTES);
 }
 
-void disk_chunk_key(uint64_t id, uint32_t index, uint64_t sum, char out[DISK_CHUNK_KEY_BYTES])
+void disk_chunk_key(uint64_t id, uint32_t index, uint16_t piece, uint64_t sum, char out[DISK_CHUNK_KEY_BYTES])
 {
     id = htobe64(id);
     index = htobe32(index);
+    piece = htobe16(piece);
     sum = htobe64(sum);
     memcpy(out, &id, 8);
     memcpy(out + 8, &index, 4);
+    memcpy(out + 12, &piece, 2);
     memcpy(out + DISK_CHUNK_PREFIX_BYTES, &sum, 8);
 }
 
@@ -143,10 +145,10 @@ uint64_t disk_chunk_sum_of_key(const void *key)
     return disk_id_of_key((const char *)key + DISK_CHUNK_PREFIX_BYTES);
 }
 
-uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, const void *bytes, size_t n)
+uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes, size_t n)
 {
-    return XXH3_64bits_withSeed(bytes, n,
-                                seed ^ (id * UINT64_C(0x9e3779b97f4a7c15)) ^ ((uint64_t)index << 20));
+    uint64_t place = (id * UINT64_C(0x9e3779b97f4a7c15)) ^ ((uint64_t)index << 20) ^ piece;
+    return XXH3_64bits_withSeed(bytes, n, seed ^ place);
 }
 
 /* ---- order ---- */

@@ -1,23 +1,26 @@
 /* disk_format - the records of the store file: encode, decode, verify. Pure: bytes in, bytes out.
  *
- * One LMDB file, seven named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in
- * values they are little-endian.
+ * One LMDB file, seven named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in values
+ * they are little-endian.
  *
- *   info    "info"            -> struct disk_info: format version, hash seed, purge number, counters
- *   index   hash128(key)      -> the primary key, and its variants, newest first: object id, names, variant
- * key meta    id                -> one object: facts, lengths, place in the eviction order, key, names,
- * variant, head, tail chunks  id, index, sum64  -> the bytes of one chunk. Its checksum stands in the key and
- * not in the value, so that a full chunk is exactly whole overflow pages, and a chunk can be verified without
- * its meta (readers of an object that is still being written do) small, main  sequence     -> id, key hash,
- * bytes: the two queues of the eviction order, oldest first loose   id                -> nothing points to
- * this body: it is being written, or was replaced while readers may be on it. What is left of these is
- * deleted after the next start
+ *   info    "info"         what the file is: format version, hash seed, purge number, counters
+ *   index   hash128(key)   the primary key, and its variants, newest first: object id, names, variant key
+ *   meta    id             one object: facts, lengths, place in the eviction order, key, names, variant, head, tail
+ *   chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of free pages that
+ *           piece, sum64   was long enough
+ *   small,  sequence       id, key hash, bytes: the two queues of the eviction order, oldest first
+ *   main
+ *   loose   id             nothing points to this body: it is being written, or was replaced while readers may be
+ *                          on it. What is left of these is deleted after the next start
  *
- * An object's id is given out once and never again, also after a crash. meta and index are written in the
- * commit that ends the object: without them nothing of it can be seen. The last bytes of a body that would
- * only begin another page live in meta as its `tail`, and so does the whole of a tiny body.
+ * An object's id is given out once and never again, also after a crash. meta and index are written in the commit
+ * that ends the object: without them nothing of it can be seen.
  *
- * Every value carries a version and a checksum, which are looked at before anything else. */
+ * A chunk's checksum stands in the key and not in the value, so that a full chunk is exactly whole overflow pages,
+ * and can be verified without its meta, as for readers of an object that is still being written. The last bytes of a
+ * body that would only begin another page live in meta as its `tail`, and so does the whole of a tiny body.
+ *
+ * info, index and meta begin with a version, their length and a checksum, which are looked at before anything else. */
 #ifndef SHIELD_STORE_DISK_FORMAT_H
 #define SHIELD_STORE_DISK_FORMAT_H
 
@@ -28,8 +31,9 @@ enum {
     DISK_FORMAT_VERSION = 1,
     DISK_INDEX_KEY_BYTES = 16,
     DISK_ID_KEY_BYTES = 8,
-    DISK_CHUNK_KEY_BYTES = 20,
-    DISK_CHUNK_PREFIX_BYTES = 12, /* id and index: what a lookup knows */
+    DISK_CHUNK_KEY_BYTES = 22,
+    DISK_CHUNK_PREFIX_BYTES = 14, /* id, index and piece: what a lookup knows */
+    DISK_PIECE_LEAST = 4080,      /* one page: there is room for it while there is any */
     DISK_ORDER_BYTES = 24,
     DISK_INFO_BYTES = 72,
 };
@@ -57,10 +61,10 @@ uint64_t disk_id_of_key(const void *key); /* of DISK_ID_KEY_BYTES or more */
 void disk_index_key(uint64_t seed, struct span key, char out[DISK_INDEX_KEY_BYTES]);
 
 /* With sum 0 it sorts before the chunk it looks for. */
-void disk_chunk_key(uint64_t id, uint32_t index, uint64_t sum, char out[DISK_CHUNK_KEY_BYTES]);
+void disk_chunk_key(uint64_t id, uint32_t index, uint16_t piece, uint64_t sum, char out[DISK_CHUNK_KEY_BYTES]);
 uint64_t disk_chunk_sum_of_key(const void *key);
-/* Bound to the file and the place: bytes of another object or chunk do not verify. */
-uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, const void *bytes, size_t n);
+/* Bound to the file and the place: bytes of another object, chunk or piece do not verify. */
+uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes, size_t n);
 
 /* ---- order ---- */
 

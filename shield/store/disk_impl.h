@@ -29,9 +29,10 @@ enum {
     DISK_BATCH_BYTES = 8 << 20, /* or until it has so much */
     DISK_BATCH_ITEMS = 4096,
     DISK_WHOLE_BYTES = 1 << 20, /* bodies of up to so much are loaded whole */
-    DISK_ORPHAN_MS = 30000,     /* a replaced body that nobody has loaded from for so long is deleted */
+    DISK_UNREAD_MS = 30000, /* a replaced body that nobody has read for so long is deleted */
     DISK_DELETE_SLOTS = 1 << 16,
     DISK_LOAD_BUCKETS = 64,
+    DISK_SEEN_SLOTS = 4096,
 };
 
 /* ---- disk_file.c ---- */
@@ -158,14 +159,17 @@ void disk_fill_free(struct disk *d, struct disk_fill *f);
 void disk_fill_shed(struct disk *d, struct disk_fill *f);
 void disk_fill_free_rest(struct disk *d); /* at the end: what no loop finished */
 
-/* Bodies that nothing points to any more, but readers may be on. */
-struct orphan {
-    uint64_t id, touched_ms;
+/* ---- large bodies and their readers: disk_txn.c ---- */
+
+/* Bodies that nothing points to any more, but readers may be on; the writer's. */
+struct orphans {
+    uint64_t *ids;
+    uint32_t n, cap;
 };
 
-struct orphans {
-    struct orphan *list;
-    uint32_t n, cap;
+/* When a large body was read last. A slot per id modulo the table: another body in it may end the grace of the first. */
+struct seen_body {
+    _Atomic uint64_t id, at_ms;
 };
 
 /* ---- trouble ---- */
@@ -211,7 +215,8 @@ struct disk {
     _Atomic uint32_t deletes[DISK_DELETE_SLOTS];
 
     /* the writer's */
-    uint64_t next_id;             /* never goes back, whatever is aborted */
+    uint32_t piece_bytes, piece_batches; /* chunks are cut so small, since so many batches */
+    uint64_t next_id; /* never goes back, whatever is aborted */
     uint64_t first_id;            /* of this process: what is loose below was left by another */
     uint64_t live_bytes, objects; /* as last shown in the metrics */
     struct batch batch;
@@ -219,9 +224,9 @@ struct disk {
     uint32_t n_held;
     uint64_t retry_at_ms, backoff_ms;
 
-    /* replaced bodies that readers may be on; under lock */
     struct orphans orphans;
-    atomic_bool has_orphans;
+
+    struct seen_body seen[DISK_SEEN_SLOTS];
 
     struct disk_order_marks *marks;
 
@@ -257,11 +262,12 @@ int disk_txn_live_pages(struct disk_txn *t, uint64_t *pages);
 /* put, without searching where the key is the last one, as it mostly is. */
 int disk_txn_put_ordered(struct disk_txn *t, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags);
 
-bool disk_orphans_add(struct orphans *all, uint64_t id, uint64_t touched_ms); /* false without memory */
-/* An orphan that nobody has read for DISK_ORPHAN_MS is taken off the list; 0 when there is none. */
-uint64_t disk_orphans_take_due(struct disk *d, uint64_t now_ms);
-void disk_orphans_adopt(struct disk *d, uint64_t id, uint64_t touched_ms);
-void disk_orphans_touch(struct disk *d, uint64_t id);
+bool disk_orphans_add(struct orphans *all, uint64_t id); /* false without memory */
+void disk_orphans_adopt(struct disk *d, uint64_t id);
+/* An orphan that nobody has read for so long is taken off the list; 0 when there is none. */
+uint64_t disk_orphans_take(struct disk *d, uint64_t unread_ms);
+void disk_saw_reader(struct disk *d, uint64_t id); /* any thread */
+bool disk_was_read(struct disk *d, uint64_t id, uint64_t within_ms);
 
 /* ---- disk_records.c: what a write transaction does to objects ---- */
 

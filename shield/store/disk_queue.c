@@ -57,36 +57,38 @@ static bool next_work(struct disk *d, uint64_t background_at_ms, enum disk_work 
     return d->closing || now >= due || d->waiting_bytes >= d->batch_bytes;
 }
 
-/* As many chunks of the fill as the batch has room for, at least one. */
-static void take_fill(struct disk *d, struct batch *b, struct batch_item *item, struct disk_fill *f)
+/* As many chunks of the fill as the batch has room for, at least one; false when some remain. */
+static bool take_fill(struct disk *d, struct batch *b, struct batch_item *item, struct disk_fill *f)
 {
     uint64_t chunk_bytes = object_chunk_bytes(f->object);
     uint64_t room = d->batch_bytes > b->charge ? d->batch_bytes - b->charge : 0;
     uint32_t most = (uint32_t)MAX(room / chunk_bytes, 1u);
-    bool cut = f->ready - f->taken > most && !f->aborted && !atomic_load(&f->shed);
+    bool whole = f->ready - f->taken <= most || f->aborted || atomic_load(&f->shed);
     item->from = f->taken;
-    item->to = cut ? f->taken + most : f->ready;
-    item->is_last = !cut && (f->sealed || f->aborted);
-    if (cut)
+    item->to = whole ? f->ready : f->taken + most;
+    item->is_last = whole && (f->sealed || f->aborted);
+    if (!whole)
         item->charge = most * chunk_bytes;
     f->taken = item->to;
+    return whole;
 }
 
 static void take(struct disk *d, struct batch *b)
 {
+    bool whole = true; /* a fill that was cut ends the batch: none comes twice in one */
     b->n = 0;
     b->charge = 0;
-    while (!list_empty(&d->queue) && b->n < DISK_BATCH_ITEMS && (b->n == 0 || b->charge < d->batch_bytes)) {
+    while (whole && !list_empty(&d->queue) && b->n < DISK_BATCH_ITEMS && (b->n == 0 || b->charge < d->batch_bytes)) {
         struct disk_op *op = container_of(d->queue.next, struct disk_op, link);
         struct batch_item *item = &b->items[b->n++];
-        *item = (struct batch_item){.op = op, .charge = op->charge};
+        *item = (struct batch_item){ .op = op, .charge = op->charge };
         if (op->kind == OP_FILL)
-            take_fill(d, b, item, disk_fill_of(op));
+            whole = take_fill(d, b, item, disk_fill_of(op));
         REQUIRE(item->charge <= op->charge);
         op->charge -= item->charge;
         d->waiting_bytes -= item->charge;
         b->charge += item->charge;
-        if (op->kind != OP_FILL || item->to == disk_fill_of(op)->ready)
+        if (whole)
             list_remove(&op->link);
     }
 }

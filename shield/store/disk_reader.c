@@ -78,29 +78,39 @@ static void will_need(const struct disk *d, MDB_val v)
         madvise((void *)from, n, MADV_WILLNEED);
 }
 
-/* The stored part of a chunk, which may be less than all of it: sets c->len. */
-static int copy_chunk(struct read_txn *t, uint64_t id, uint32_t index, struct chunk *c)
+/* The next piece goes behind what is in the chunk already. */
+static int copy_piece(struct read_txn *t, MDB_cursor *cursor, uint64_t id, uint32_t index, uint16_t piece,
+                      struct chunk *c)
 {
     char wanted[DISK_CHUNK_KEY_BYTES];
-    MDB_cursor *cursor;
-    MDB_val key = {sizeof wanted, wanted}, value;
-    disk_chunk_key(id, index, 0, wanted);
-    int rc = mdb_cursor_open(t->txn, t->d->file.chunks, &cursor);
-    if (rc != 0)
-        return report_rc(t->d, rc);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    mdb_cursor_close(cursor);
+    MDB_val key = { sizeof wanted, wanted }, value;
+    disk_chunk_key(id, index, piece, 0, wanted);
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (rc != 0)
         return report_rc(t->d, rc);
     if (key.mv_size != DISK_CHUNK_KEY_BYTES || memcmp(key.mv_data, wanted, DISK_CHUNK_PREFIX_BYTES) != 0)
         return ERR_NOT_FOUND;
-    if (value.mv_size > c->cap)
+    if (value.mv_size > c->cap - c->len)
         return ERR_CORRUPT;
     will_need(t->d, value);
-    memcpy(c->data, value.mv_data, value.mv_size);
-    c->len = (uint32_t)value.mv_size;
-    uint64_t sum = disk_chunk_sum(t->d->seed, id, index, c->data, c->len);
+    char *at = c->data + c->len;
+    memcpy(at, value.mv_data, value.mv_size);
+    c->len += (uint32_t)value.mv_size;
+    uint64_t sum = disk_chunk_sum(t->d->seed, id, index, piece, at, value.mv_size);
     return sum == disk_chunk_sum_of_key(key.mv_data) ? 0 : ERR_CORRUPT;
+}
+
+/* `stored` bytes of a chunk, in however many pieces they were written. */
+static int copy_chunk(struct read_txn *t, uint64_t id, uint32_t index, uint32_t stored, struct chunk *c)
+{
+    MDB_cursor *cursor;
+    int err = report_rc(t->d, mdb_cursor_open(t->txn, t->d->file.chunks, &cursor));
+    if (err != 0)
+        return err;
+    for (uint16_t piece = 0; err == 0 && c->len < stored; piece++)
+        err = copy_piece(t, cursor, id, index, piece, c);
+    mdb_cursor_close(cursor);
+    return err == ERR_NOT_FOUND && c->len > 0 ? ERR_CORRUPT : err;
 }
 
 /* The chunk as it was in memory; `tail` is what meta keeps of it. */
@@ -112,7 +122,7 @@ static int read_chunk(struct read_txn *t, uint64_t id, uint32_t index, uint32_t 
     struct chunk *c = chunk_new(len);
     if (c == NULL)
         return ERR_NOMEM;
-    int err = tail.len < len ? copy_chunk(t, id, index, c) : 0;
+    int err = copy_chunk(t, id, index, len - (uint32_t)tail.len, c);
     if (err == 0 && c->len + tail.len != len)
         err = ERR_CORRUPT;
     if (err != 0) {
@@ -171,7 +181,9 @@ static int load_body(struct read_txn *t, struct object *o, const struct disk_met
 {
     uint32_t n = object_chunk_count(o);
     bool whole = m->length <= DISK_WHOLE_BYTES;
-    if (whole)
+    if (!whole)
+        disk_saw_reader(t->d, m->id);
+    else
         object_set_resident(o, true); /* before the first chunk, so that none leaves for another */
     for (uint32_t i = 0; i < n && (whole || i == 0); i++) {
         struct chunk *c;
@@ -390,7 +402,7 @@ void disk_load(struct disk *d, struct disk_load *job)
     list_init(&job->link);
     list_init(&job->in_table);
     list_init(&job->followers);
-    disk_orphans_touch(d, job->id);
+    disk_saw_reader(d, job->id);
     struct list_node *bucket = &d->loading[(job->id + job->index) % DISK_LOAD_BUCKETS];
     pthread_mutex_lock(&d->read_lock);
     struct disk_load *first = same_load(bucket, job);

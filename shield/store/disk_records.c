@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/err.h"
 
 static struct span span_of_val(MDB_val v)
@@ -63,12 +62,24 @@ int disk_set_place(struct disk_txn *t, uint64_t id, enum disk_queue queue, uint6
 
 /* ---- bodies ---- */
 
-int disk_put_chunk(struct disk_txn *t, uint64_t id, uint32_t index, struct span bytes)
+static int put_piece(struct disk_txn *t, uint64_t id, uint32_t index, uint16_t piece, struct span bytes)
 {
     char chunk_key[DISK_CHUNK_KEY_BYTES];
-    disk_chunk_key(id, index, disk_chunk_sum(t->info.seed, id, index, bytes.p, bytes.len), chunk_key);
-    MDB_val key = {sizeof chunk_key, chunk_key}, value = {bytes.len, (void *)bytes.p};
+    uint64_t sum = disk_chunk_sum(t->info.seed, id, index, piece, bytes.p, bytes.len);
+    disk_chunk_key(id, index, piece, sum, chunk_key);
+    MDB_val key = { sizeof chunk_key, chunk_key }, value = { bytes.len, (void *)bytes.p };
     return disk_txn_put_ordered(t, t->d->file.chunks, &key, &value, 0);
+}
+
+int disk_put_chunk(struct disk_txn *t, uint64_t id, uint32_t index, struct span bytes)
+{
+    int rc = 0;
+    for (uint16_t piece = 0; bytes.len > 0 && rc == 0; piece++) {
+        size_t n = MIN(bytes.len, (size_t)t->d->piece_bytes);
+        rc = put_piece(t, id, index, piece, (struct span){ bytes.p, n });
+        bytes = span_from(bytes, n);
+    }
+    return rc;
 }
 
 int disk_put_loose(struct disk_txn *t, uint64_t id)
@@ -110,7 +121,7 @@ static int delete_chunks(struct disk_txn *t, uint64_t id)
     int rc = mdb_cursor_open(t->txn, t->d->file.chunks, &c);
     if (rc != 0)
         return rc;
-    disk_chunk_key(id, 0, 0, chunk_key);
+    disk_chunk_key(id, 0, 0, 0, chunk_key);
     rc = mdb_cursor_get(c, &key, &value, MDB_SET_RANGE);
     while (rc == 0 && key.mv_size == DISK_CHUNK_KEY_BYTES && disk_id_of_key(key.mv_data) == id) {
         rc = mdb_cursor_del(c, 0);
@@ -139,14 +150,14 @@ static int release_body(struct disk_txn *t, uint64_t id)
         return disk_delete_body(t, id); /* the order forgets it when it comes to it */
     if (rc != 0)
         return rc;
-    bool large = m.length > DISK_WHOLE_BYTES;
+    bool is_read = m.length > DISK_WHOLE_BYTES && disk_was_read(t->d, id, DISK_UNREAD_MS);
     rc = disk_order_remove(t, (enum disk_queue)m.queue, m.seq);
     if (rc != 0)
         return rc;
-    if (!large)
+    if (!is_read)
         return disk_delete_body(t, id);
     rc = disk_put_loose(t, id);
-    return rc == 0 && !disk_orphans_add(&t->orphans, id, clock_mono_ms()) ? ENOMEM : rc;
+    return rc == 0 && !disk_orphans_add(&t->orphans, id) ? ENOMEM : rc;
 }
 
 static int release_gone(struct disk_txn *t)

@@ -18,7 +18,7 @@ int disk_txn_begin(struct disk_txn *t, struct disk *d)
 static void txn_free(struct disk_txn *t)
 {
     t->txn = NULL;
-    free(t->orphans.list);
+    free(t->orphans.ids);
     t->orphans = (struct orphans){0};
     buf_fini(&t->record);
     buf_fini(&t->gone);
@@ -94,7 +94,7 @@ int disk_txn_commit(struct disk_txn *t)
         metric_move(d->metrics, EVICTIONS_DISK, (int64_t)t->evicted);
         metric_add(&d->metrics->limits[LIMIT_MAX_VARIANTS], (int64_t)t->variants_dropped);
         for (uint32_t i = 0; i < t->orphans.n; i++)
-            disk_orphans_adopt(d, t->orphans.list[i].id, t->orphans.list[i].touched_ms);
+            disk_orphans_adopt(d, t->orphans.ids[i]);
     }
     txn_free(t);
     return rc;
@@ -108,59 +108,57 @@ int disk_txn_put_ordered(struct disk_txn *t, MDB_dbi dbi, MDB_val *key, MDB_val 
 
 /* ---- bodies that nothing points to, but a reader may be on ----
  *
- * A reader of a large body loads chunk by chunk; when its object is replaced meanwhile, it must still find
- * the rest. So the body stays until it has not been read for a while. `loose` lists it, in case the process
- * ends before. */
+ * A reader of a large body loads chunk by chunk; when its object is replaced meanwhile, it must still find the rest. So the
+ * body stays until it has not been read for a while. `loose` lists it, in case the process ends before. */
 
-bool disk_orphans_add(struct orphans *all, uint64_t id, uint64_t touched_ms)
+bool disk_orphans_add(struct orphans *all, uint64_t id)
 {
     if (all->n == all->cap) {
         uint32_t cap = MAX(16u, all->cap * 2);
-        struct orphan *list = realloc(all->list, cap * sizeof *list);
-        if (list == NULL)
+        uint64_t *ids = realloc(all->ids, cap * sizeof *ids);
+        if (ids == NULL)
             return false;
-        all->list = list;
+        all->ids = ids;
         all->cap = cap;
     }
-    all->list[all->n++] = (struct orphan){id, touched_ms};
+    all->ids[all->n++] = id;
     return true;
 }
 
-void disk_orphans_adopt(struct disk *d, uint64_t id, uint64_t touched_ms)
+void disk_orphans_adopt(struct disk *d, uint64_t id)
 {
-    pthread_mutex_lock(&d->lock);
-    if (disk_orphans_add(&d->orphans, id, touched_ms))
-        atomic_store(&d->has_orphans, true);
-    else
+    if (!disk_orphans_add(&d->orphans, id))
         log_warn("store: no memory to remember a replaced body: its space is free again after a restart");
-    pthread_mutex_unlock(&d->lock);
 }
 
-uint64_t disk_orphans_take_due(struct disk *d, uint64_t now_ms)
+uint64_t disk_orphans_take(struct disk *d, uint64_t unread_ms)
 {
-    uint64_t id = 0;
     struct orphans *all = &d->orphans;
-    if (!atomic_load(&d->has_orphans))
-        return 0;
-    pthread_mutex_lock(&d->lock);
-    for (uint32_t i = 0; i < all->n && id == 0; i++) {
-        if (all->list[i].touched_ms + DISK_ORPHAN_MS <= now_ms) {
-            id = all->list[i].id;
-            all->list[i] = all->list[--all->n];
-        }
+    for (uint32_t i = 0; i < all->n; i++) {
+        uint64_t id = all->ids[i];
+        if (disk_was_read(d, id, unread_ms))
+            continue;
+        all->ids[i] = all->ids[--all->n];
+        return id;
     }
-    atomic_store(&d->has_orphans, all->n > 0);
-    pthread_mutex_unlock(&d->lock);
-    return id;
+    return 0;
 }
 
-void disk_orphans_touch(struct disk *d, uint64_t id)
+static struct seen_body *seen_slot(struct disk *d, uint64_t id)
 {
-    if (!atomic_load_explicit(&d->has_orphans, memory_order_relaxed))
-        return;
-    pthread_mutex_lock(&d->lock);
-    for (uint32_t i = 0; i < d->orphans.n; i++)
-        if (d->orphans.list[i].id == id)
-            d->orphans.list[i].touched_ms = clock_mono_ms();
-    pthread_mutex_unlock(&d->lock);
+    return &d->seen[id % DISK_SEEN_SLOTS];
+}
+
+void disk_saw_reader(struct disk *d, uint64_t id)
+{
+    struct seen_body *s = seen_slot(d, id);
+    atomic_store_explicit(&s->at_ms, clock_mono_ms(), memory_order_relaxed);
+    atomic_store_explicit(&s->id, id, memory_order_relaxed);
+}
+
+bool disk_was_read(struct disk *d, uint64_t id, uint64_t within_ms)
+{
+    struct seen_body *s = seen_slot(d, id);
+    return atomic_load_explicit(&s->id, memory_order_relaxed) == id &&
+           atomic_load_explicit(&s->at_ms, memory_order_relaxed) + within_ms > clock_mono_ms();
 }

@@ -9,12 +9,14 @@
 #include "shield/ops/log.h"
 
 enum {
-    TRIES = 4,            /* of a batch, with more evicted before each */
+    TRIES = 5, /* of a batch, with more evicted before each, and in smaller pieces */
+    PIECES_KEPT = 32, /* batches until larger pieces are tried again */
     EVICT_STEPS = 8192,   /* of one transaction */
     EVICT_ROUNDS = 8,     /* transactions that do nothing else, before each try ... */
     EVICT_CAREFULLY = 64, /* ... with so few steps first: deleting takes free pages, too */
     BACKOFF_LEAST_MS = 1000,
     BACKOFF_MOST_MS = 30000,
+    PRESSED_MS = 5000, /* without room, a replaced body waits only so long for a reader */
     TIDY_MS = 20,
     ORPHANS_MS = 1000,
     TIDY_BODIES = 64, /* leftovers deleted per commit */
@@ -124,15 +126,30 @@ static int try_batch(struct disk *d, struct batch *b)
     return rc;
 }
 
+static int delete_orphans(struct disk_txn *t, uint64_t unread_ms, uint32_t *deleted)
+{
+    for (int n = 0; n < TIDY_BODIES; n++) {
+        uint64_t id = disk_orphans_take(t->d, unread_ms);
+        int rc = id != 0 ? disk_delete_body(t, id) : 0;
+        if (id == 0 || rc != 0)
+            return rc;
+        ++*deleted;
+    }
+    return 0;
+}
+
 /* LMDB gives freed pages out again two commits later: an empty one follows the evictions. */
 static int evict_only(struct disk *d, uint64_t pages)
 {
+    uint32_t deleted = 0;
     bool made = false;
     int rc = 0;
     for (int round = 0; round < EVICT_ROUNDS && rc == 0; round++) {
         struct disk_txn t;
         bool enough = made;
         rc = disk_txn_begin(&t, d);
+        if (rc == 0 && !enough)
+            rc = delete_orphans(&t, PRESSED_MS, &deleted);
         if (rc == 0 && !enough)
             rc = disk_make_room(&t, pages, (uint64_t)EVICT_CAREFULLY << round, &made);
         if (rc == 0)
@@ -248,7 +265,7 @@ static void batch_failed(struct disk *d, struct batch *b)
         if (!item->is_last)
             continue; /* its loop will see */
         if (f->loose)
-            disk_orphans_adopt(d, f->id, 0);
+            disk_orphans_adopt(d, f->id);
         tell_dropped(d, item, f);
         free_op(d, item->op);
     }
@@ -333,9 +350,8 @@ static void forget_written(struct disk *d)
         disk_fill_shed(d, f);
         f->loose = false;
     }
-    d->orphans.n = 0;
-    atomic_store(&d->has_orphans, false);
     pthread_mutex_unlock(&d->lock);
+    d->orphans.n = 0;
 }
 
 /* Close the file and open it, or a new one, in its place. */
@@ -372,6 +388,22 @@ static bool asks_for_repair(const struct disk *d, const struct batch *b)
     return false;
 }
 
+/* The free pages of a mixed store lie scattered: a long run may not be found though there are pages enough. Then
+ * chunks are cut to pieces of 16, 4 and at last 1 page, until it gets better. */
+static void cut_smaller(struct disk *d)
+{
+    d->piece_bytes = MAX((d->piece_bytes + 16) / 4 - 16, (uint32_t)DISK_PIECE_LEAST);
+    d->piece_batches = 0;
+}
+
+static void cut_larger(struct disk *d)
+{
+    if (d->piece_bytes == CHUNK_LARGE || ++d->piece_batches < PIECES_KEPT)
+        return;
+    d->piece_bytes = (d->piece_bytes + 16) * 4 - 16;
+    d->piece_batches = 0;
+}
+
 static int commit_batch(struct disk *d, struct batch *b)
 {
     uint64_t begun_us = clock_mono_us();
@@ -379,13 +411,17 @@ static int commit_batch(struct disk *d, struct batch *b)
     if (disk_rc_is_damage(rc) && reopen(d, mdb_strerror(rc)))
         rc = try_batch(d, b);
     for (int n = 1; n < TRIES && (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL); n++) {
+        if (n > 1)
+            cut_smaller(d);
         rc = evict_only(d, MIN(pages_for(d, b) * (uint64_t)(n + 1), d->file.limit_pages / 4));
         if (rc == 0)
             rc = try_batch(d, b);
     }
-    if (rc == 0)
-        hist_record(&d->metrics->hists[HIST_STORE_COMMIT], clock_mono_us() - begun_us);
-    return rc;
+    if (rc != 0)
+        return rc;
+    cut_larger(d);
+    hist_record(&d->metrics->hists[HIST_STORE_COMMIT], clock_mono_us() - begun_us);
+    return 0;
 }
 
 static void write_batch(struct disk *d, struct batch *b)
@@ -425,19 +461,6 @@ static int delete_leftovers(struct disk_txn *t, uint32_t *deleted)
     return 0;
 }
 
-static int delete_orphans(struct disk_txn *t, uint32_t *deleted)
-{
-    uint64_t now = clock_mono_ms();
-    for (int n = 0; n < TIDY_BODIES; n++) {
-        uint64_t id = disk_orphans_take_due(t->d, now);
-        int rc = id != 0 ? disk_delete_body(t, id) : 0;
-        if (id == 0 || rc != 0)
-            return rc;
-        ++*deleted;
-    }
-    return 0;
-}
-
 /* Leftovers of an earlier process, bodies that no one reads any more, what is above the limit since it was
  * lowered. In trouble, the commit itself is the work: it tells whether writing is possible again. */
 static int tidy(struct disk *d, uint64_t *next_ms)
@@ -449,7 +472,7 @@ static int tidy(struct disk *d, uint64_t *next_ms)
     if (rc == 0)
         rc = delete_leftovers(&t, &deleted);
     if (rc == 0)
-        rc = delete_orphans(&t, &deleted);
+        rc = delete_orphans(&t, DISK_UNREAD_MS, &deleted);
     if (rc == 0)
         rc = disk_make_room(&t, 0, EVICT_STEPS / 16, &made);
     bool worked = deleted > 0 || t.evicted > 0;
@@ -485,7 +508,7 @@ static uint64_t earliest(const struct disk *d, uint64_t planned_ms)
 {
     if (in_trouble(d))
         return MIN(planned_ms, d->retry_at_ms);
-    if (atomic_load(&d->has_orphans))
+    if (d->orphans.n > 0)
         return MIN(planned_ms, clock_mono_ms() + ORPHANS_MS);
     return planned_ms;
 }

@@ -61,6 +61,15 @@ static void test_answers(void **state)
         {"/a?status=503&faulty=2", "", 2, 503, 0, 1024, false, "HTTP/1.1 503 Service Unavailable\r\n", NULL},
         {"/a?status=503&faulty=2", "", 3, 200, 0, 1024, false, NULL, NULL},
         {"/a", "Connection: close\r\n", 1, 200, 0, 1024, true, "Connection: close\r\n", NULL},
+        {"/a?rolling=2&size=10", "", 2, 200, 0, 10, false, "ETag: \"1-a\"\r\n", NULL},
+        {"/a?rolling=2&size=10", "", 3, 200, 0, 10, false, "ETag: \"2-a\"\r\n", NULL},
+        {"/a?tags=x+y&groups=1", "", 1, 200, 0, 1024, false,
+         "Surrogate-Key: x y group-0\r\nCache-Tag: x,y,group-0\r\n", NULL},
+        {"/a?groups=1", "", 1, 200, 0, 1024, false, "Surrogate-Key: group-0\r\n", NULL},
+        {"/a", "", 1, 200, 0, 1024, false, "Cache-Control: max-age=3600\r\n", "Surrogate-Key"},
+        {"/a?preset=html", "", 1, 200, 0, 1024, false, "Vary: Accept-Encoding\r\n", "Set-Cookie"},
+        {"/a?vary=&preset=html", "", 1, 200, 0, 1024, false, "Content-Type: text/html\r\n", "Vary"},
+        {"/a?preset=private", "", 1, 200, 0, 1024, false, "Set-Cookie: bench=5\r\n", NULL},
         /* conditional */
         {"/a", "If-None-Match: \"x\", W/\"1-400\"\r\n", 1, 304, 0, 0, false, "ETag: \"1-400\"\r\n",
          "Content-"},
@@ -126,6 +135,62 @@ static void test_variants_differ(void **state)
     assert_int_not_equal(a, b);
 }
 
+/* Until when a shared cache may reuse the answer; 0: it may not. */
+static void test_freshness(void **state)
+{
+    static const struct {
+        const char *query;
+        int64_t lifetime_s;
+    } rows[] = {
+        {"", 3600},
+        {"cache-control=max-age=5,s-maxage=7", 7},
+        {"cache-control=s-maxage=0,max-age=5", 0},
+        {"cache-control=max-age=5,private", 0},
+        {"cache-control=", 0},
+        {"delay=3s&cache-control=max-age=5", 8},
+        {"status=503", 0},
+        {"status=503&faulty=1", 0},
+        {"cookie=unique", 0},
+        {"cut=5", 0},
+        {"vary=*", 0},
+        {"preset=microcache", 1},
+        {"preset=private", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf request = {0}, head = {0};
+        buf_printf(&request, "GET /a?%s HTTP/1.1\r\nHost: x\r\n\r\n%c", rows[i].query, '\0');
+        int64_t until_s = plan(request.p, 1, &head).fresh_until_s;
+        if (until_s != (rows[i].lifetime_s > 0 ? 1800000000 + rows[i].lifetime_s : 0))
+            fail_msg("%s: until %lld", rows[i].query, (long long)until_s);
+        buf_fini(&request);
+        buf_fini(&head);
+    }
+}
+
+static void test_spreads(void **state)
+{
+    enum { DRAWS = 100000, MEAN = 1000 };
+    for (int spread = SPREAD_FIXED; spread <= SPREAD_PARETO; spread++) {
+        double sum = 0;
+        uint64_t largest = 0;
+        for (uint64_t i = 0; i < DRAWS; i++) {
+            uint64_t v = origin_spread(MEAN, (enum origin_spread)spread, body_word(7, i));
+            sum += (double)v;
+            largest = MAX(largest, v);
+        }
+        double mean = sum / DRAWS; /* a Pareto of this shape comes near its own only slowly */
+        assert_true(spread == SPREAD_PARETO ? mean > 600 && mean < 1400 : mean > 980 && mean < 1020);
+        assert_int_equal(largest > 20 * MEAN, spread == SPREAD_PARETO);
+    }
+    struct buf head = {0};
+    uint64_t once = plan("GET /a?size-spread=pareto HTTP/1.1\r\nHost: x\r\n\r\n", 1, &head).end;
+    buf_fini(&head);
+    assert_int_equal(plan("GET /a?size-spread=pareto HTTP/1.1\r\nHost: x\r\n\r\n", 9, &head).end, once);
+    buf_fini(&head);
+    assert_int_not_equal(plan("GET /b?size-spread=pareto HTTP/1.1\r\nHost: x\r\n\r\n", 1, &head).end, once);
+    buf_fini(&head);
+}
+
 static void test_query_refusals(void **state)
 {
     static const char *const wrong[] = {"size=x", "a=b&delay=5parsecs", "framing=odd", "status=abc"};
@@ -155,7 +220,8 @@ static void test_counts(void **state)
     origin_stats_put(&s, false, &json);
     static const char want[] =
         "\"/a\\\"\":{\"fetches\":2,\"not_modified\":0,\"partial\":1,\"errors\":0,\"aborted\":1,"
-        "\"body_bytes\":100,\"running\":1,\"running_max\":2}";
+        "\"body_bytes\":100,\"running\":1,\"running_max\":2,\"epochs\":0,\"epoch_fetches\":0,\"epoch_fetches_"
+        "max\":0,\"latest\":{";
     assert_non_null(memmem(json.p, json.len, want, strlen(want)));
     buf_fini(&json);
 
@@ -164,6 +230,62 @@ static void test_counts(void **state)
     origin_fetch_end(&s, &f[1], false);
     assert_int_equal(s.total.fetches, 0);
     assert_int_equal(s.total.body_bytes, 0);
+    origin_stats_fini(&s);
+}
+
+/* The times of the latest fetch only, in the order in which they were reached. */
+static void test_marks(void **state)
+{
+    struct origin_stats s = {0};
+    struct origin_fetch f;
+    uint64_t nth = 0;
+    assert_int_equal(origin_fetch_begin(&s, SPAN("/a"), &f, &nth), 0);
+    for (int i = 0; i < MARK_COUNT; i++)
+        origin_fetch_mark(&s, &f, (enum origin_mark)i);
+    struct buf json = {0};
+    origin_stats_put(&s, false, &json);
+    buf_put(&json, "", 1);
+    const char *at = strstr(json.p, "\"latest\":{");
+    unsigned long long t[MARK_COUNT] = {0};
+    assert_non_null(at);
+    assert_int_equal(
+        sscanf(at, "\"latest\":{\"asked_ns\":%llu,\"first_ns\":%llu,\"half_ns\":%llu,\"last_ns\":%llu}",
+               &t[0], &t[1], &t[2], &t[3]),
+        MARK_COUNT);
+    assert_true(t[0] > 0 && t[0] <= t[1] && t[1] <= t[2] && t[2] <= t[3]);
+    buf_fini(&json);
+
+    origin_fetch_mark(&s, &f, MARK_ASKED); /* a new fetch of the key: its content is still to come */
+    origin_stats_put(&s, false, &json);
+    static const char want[] = "\"first_ns\":0,\"half_ns\":0,\"last_ns\":0}";
+    assert_non_null(memmem(json.p, json.len, want, strlen(want)));
+    buf_fini(&json);
+    origin_fetch_end(&s, &f, false);
+    origin_stats_fini(&s);
+}
+
+static struct origin_counts fetch_at(struct origin_stats *s, uint64_t seed, int64_t now_s, int64_t until_s)
+{
+    struct origin_fetch f;
+    uint64_t nth = 0;
+    assert_int_equal(origin_fetch_begin(s, SPAN("/a"), &f, &nth), 0);
+    assert_int_equal(origin_fetch_epoch(s, &f, seed, now_s, until_s), 0);
+    origin_fetch_end(s, &f, false);
+    return s->total;
+}
+
+static void test_epochs(void **state)
+{
+    struct origin_stats s = {0};
+    assert_int_equal(fetch_at(&s, 1, 100, 110).epochs, 1);
+    assert_int_equal(fetch_at(&s, 1, 109, 119).epochs, 1); /* still fresh: one too many */
+    assert_int_equal(fetch_at(&s, 1, 110, 120).epochs, 2); /* the first answer's end counts */
+    assert_int_equal(fetch_at(&s, 2, 110, 120).epochs, 3); /* another version or variant */
+    assert_int_equal(fetch_at(&s, 3, 110, 0).epochs, 3);   /* not to be shared */
+    assert_int_equal(s.total.epoch_fetches, 4);
+    assert_int_equal(s.total.epoch_fetches_max, 2);
+    origin_epochs_end(&s);
+    assert_int_equal(fetch_at(&s, 1, 111, 121).epochs, 4);
     origin_stats_fini(&s);
 }
 
@@ -180,7 +302,7 @@ static void test_many_keys(void **state)
             assert_int_equal(nth, round);
             origin_fetch_end(&s, &f, false);
         }
-    assert_int_equal(s.n_keys, 5000);
+    assert_int_equal(s.keys.n, 5000);
     assert_int_equal(s.total.running_max, 1);
     origin_stats_fini(&s);
 }
@@ -190,6 +312,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),         cmocka_unit_test(test_head_and_old_versions),
         cmocka_unit_test(test_variants_differ), cmocka_unit_test(test_query_refusals),
+        cmocka_unit_test(test_freshness),       cmocka_unit_test(test_spreads),
+        cmocka_unit_test(test_epochs),          cmocka_unit_test(test_marks),
         cmocka_unit_test(test_counts),          cmocka_unit_test(test_many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,32 @@ static void chunks_leave_memory_while_it_fills(void **state)
     rig_expect(r, &t);
 }
 
+/* One more chunk than a batch holds: the fill is cut, and what remains ends it. */
+static void a_fill_that_fills_a_batch_leaves_nothing_loose(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = { .key = "k", .bytes = (UINT64_C(8) << 20) / CHUNK_SMALL * CHUNK_SMALL + CHUNK_SMALL + 100,
+                       .unknown_length = true };
+    r->opt.size_bytes = UINT64_C(1) << 30;
+    rig_open(r);
+    struct object *o = object_begin(r, &t);
+    char *body = malloc(t.bytes);
+    assert_non_null(body);
+    rig_bytes(salt_of(&t), 0, body, t.bytes);
+    assert_int_equal(object_append(o, body, t.bytes), 0);
+    free(body);
+    assert_int_equal(disk_fill_begin(r->disk, o), 0);
+    object_seal(o);
+    disk_fill_seal(r->disk, o);
+    object_unref(&o);
+    for (int i = 0; i < 3; i++) { /* leftovers of the process before are deleted meanwhile */
+        rig_reopen(r);
+        rig_store(r, &(struct thing){ .key = "other", .bytes = 10 });
+        rig_settle();
+        rig_expect(r, &t);
+    }
+}
+
 static int64_t empty_store_bytes(struct rig *r)
 {
     rig_open(r);
@@ -440,6 +466,7 @@ int main(void)
         T(says_when_it_is_durable),
         T(bodies_up_to_a_mebibyte_come_whole),
         T(chunks_leave_memory_while_it_fills),
+        T(a_fill_that_fills_a_batch_leaves_nothing_loose),
         T(nothing_stays_of_an_aborted_fill),
         T(a_torn_object_is_never_seen),
         T(variants_are_told_apart),

@@ -178,9 +178,9 @@ static void keys_sort_as_numbers(void **state)
         assert_true(disk_id_of_key(a) == ids[i]);
     }
     char wanted[DISK_CHUNK_KEY_BYTES], there[DISK_CHUNK_KEY_BYTES], next[DISK_CHUNK_KEY_BYTES];
-    disk_chunk_key(5, 255, 0, wanted);
-    disk_chunk_key(5, 255, UINT64_MAX, there);
-    disk_chunk_key(5, 256, 0, next);
+    disk_chunk_key(5, 255, 2, 0, wanted);
+    disk_chunk_key(5, 255, 2, UINT64_MAX, there);
+    disk_chunk_key(5, 255, 256, 0, next);
     assert_true(memcmp(wanted, there, sizeof there) < 0 && memcmp(there, next, sizeof next) < 0);
     assert_true(disk_chunk_sum_of_key(there) == UINT64_MAX);
     assert_int_equal(disk_id_of_key(there), 5);
@@ -188,12 +188,13 @@ static void keys_sort_as_numbers(void **state)
 
 static void sums_are_bound_to_file_and_place(void **state)
 {
-    uint64_t sum = disk_chunk_sum(1, 2, 3, "abc", 3);
-    assert_true(sum == disk_chunk_sum(1, 2, 3, "abc", 3));
-    assert_true(sum != disk_chunk_sum(9, 2, 3, "abc", 3));
-    assert_true(sum != disk_chunk_sum(1, 9, 3, "abc", 3));
-    assert_true(sum != disk_chunk_sum(1, 2, 9, "abc", 3));
-    assert_true(sum != disk_chunk_sum(1, 2, 3, "abd", 3));
+    uint64_t sum = disk_chunk_sum(1, 2, 3, 0, "abc", 3);
+    assert_true(sum == disk_chunk_sum(1, 2, 3, 0, "abc", 3));
+    assert_true(sum != disk_chunk_sum(9, 2, 3, 0, "abc", 3));
+    assert_true(sum != disk_chunk_sum(1, 9, 3, 0, "abc", 3));
+    assert_true(sum != disk_chunk_sum(1, 2, 9, 0, "abc", 3));
+    assert_true(sum != disk_chunk_sum(1, 2, 3, 1, "abc", 3));
+    assert_true(sum != disk_chunk_sum(1, 2, 3, 0, "abd", 3));
 }
 
 static void tails_save_pages(void **state)

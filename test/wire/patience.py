@@ -20,7 +20,7 @@ def until(what, probe, timeout_s=None, pause_s=0.002):
 
 
 # Freshness is a matter of real time: what must be found fresh first and stale later lives for so long.
-LIFE_S = 1 if FACTOR == 1 else 3
+LIFE_S = 1 if FACTOR <= 1 else 3
 
 
 def outlive(since, lifetime_s=LIFE_S):

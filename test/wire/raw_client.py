@@ -180,6 +180,11 @@ class Crowd:
     def responses(self, timeout_s=None):
         return self.until("answered", lambda a: a.done, timeout_s)
 
+    def reset(self):
+        """All leave with RST: a mere close is a half-close, after which the answer is still wanted."""
+        for sock in self.socks:
+            reset(sock)
+
     def close(self):
         for sock in self.socks:
             sock.close()

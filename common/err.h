@@ -5,6 +5,8 @@
 #ifndef COMMON_ERR_H
 #define COMMON_ERR_H
 
+#include <stdbool.h>
+
 /*    name      status  text */
 #define ERRORS(X)                                                                                            \
     X(NOMEM, 503, "out of memory")                                                                           \
@@ -57,6 +59,9 @@ const char *err_text(int err);
 
 /* The code's name as in the table ("HEAD_TIMEOUT"), for logs. Any thread. */
 const char *err_name(int err);
+
+/* Whether it says that the origin gave no final head: refused, reset, unresolved, too late, not HTTP. Any thread. */
+bool err_is_no_answer(int err);
 
 /* The status a client sees for `err` when nothing better can be served; 200 for 0. Any thread. */
 int err_status(int err);

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "shield/cache/entry.h"
+#include "shield/policy/stale.h"
 #include "shield/policy/vary.h"
 
 enum { SHARDS = 256, BRIEF_MARK_MS = 10 * 1000 };
@@ -163,6 +164,18 @@ static void answer_alone(const struct cache_question *q, struct object *stale, e
         out->object = object_ref(stale);
 }
 
+/* The origin gave no answer a moment ago, or a limit of ours is reached: stale where that is allowed. */
+static void answer_failed(const struct config *cfg, struct object *o, int64_t now_ms, int err,
+                          struct cache_reply *out)
+{
+    enum stale_cause cause = err_is_no_answer(err) ? STALE_DISCONNECTED : STALE_OVERLOADED;
+    bool stale = o != NULL && policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, cause);
+    *out = (struct cache_reply){ .answer = stale ? CACHE_STALE : CACHE_FAILED,
+                                 .object = stale ? object_ref(o) : NULL,
+                                 .reason = out->reason,
+                                 .err = err };
+}
+
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
                              struct cache_reply *out)
@@ -197,7 +210,8 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         return NULL;
     }
     if (e != NULL && entry_is_marked(e, MARK_ERROR, loop_now_ms(l))) {
-        *out = (struct cache_reply){ .answer = CACHE_FAILED, .err = e->mark_err };
+        out->reason = why_missed(e, o);
+        answer_failed(cfg, o, now_ms, e->mark_err, out);
         return NULL;
     }
     *out = (struct cache_reply){ .answer = CACHE_WAIT, .reason = why_missed(e, o) };
@@ -211,7 +225,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         f = start_flight(c, s, q, o, scratch, &err);
     }
     if (err != 0)
-        *out = (struct cache_reply){ .answer = CACHE_FAILED, .reason = out->reason, .err = err };
+        answer_failed(cfg, o, now_ms, err, out);
     return f;
 }
 
@@ -335,9 +349,8 @@ static void on_detach(void *ctx, struct flight *f)
 /* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt. */
 static bool is_no_answer(const struct flight *f, int err)
 {
-    return flight_object(f) == NULL && flight_what(f)->mode == FORWARD_SHARED &&
-           (err == ERR_CONNECT || err == ERR_CONNECT_TIMEOUT || err == ERR_HEAD_TIMEOUT || err == ERR_DNS ||
-            err == ERR_RESET || err == ERR_PROTOCOL);
+    bool had_head = flight_object(f) != NULL && !flight_is_stale(f);
+    return !had_head && flight_what(f)->mode == FORWARD_SHARED && err_is_no_answer(err);
 }
 
 static void mark_error(struct shard *s, struct entry *e, int err)

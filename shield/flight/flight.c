@@ -9,6 +9,7 @@
 #include "common/units.h"
 #include "shield/flight/flight_storing.h"
 #include "shield/ops/log.h"
+#include "shield/policy/stale.h"
 
 static const unsigned moves[] = {
     [F_NEW] = BIT(F_DISK) | BIT(F_HEAD) | BIT(F_FAILED),
@@ -158,10 +159,42 @@ static void leave_table(struct flight *f, struct object *kept, int err)
     flight_ledger_leave(f);
 }
 
+/* Nothing came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section 4). */
+static bool fall_back(struct flight *f, int err)
+{
+    struct object *o = f->what.validating != NULL ? f->what.validating : f->what.freshens;
+    const struct config *cfg = f->env->loop->config;
+    bool disconnected = err_is_no_answer(err);
+    if (f->object != NULL || o == NULL || !(disconnected || err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT))
+        return false;
+    if (!policy_may_serve_stale(cfg, &object_head(o)->facts, clock_wall_ms(),
+                                disconnected ? STALE_DISCONNECTED : STALE_OVERLOADED))
+        return false;
+    f->object = object_ref(o);
+    f->stale = f->kept = true;
+    f->announced_length = object_length(o);
+    return true;
+}
+
+static void tell_end(struct flight *f)
+{
+    if (f->deferred)
+        publish(f, NEWS_HEAD_ALONE);
+    else
+        flight_broadcast(f);
+}
+
 static void fail(struct flight *f, int err)
 {
     origin_call_cancel(&f->call);
     f->err = err;
+    if (fall_back(f, err)) {
+        leave_table(f, NULL, err);
+        enter(f, F_FAILED);
+        publish(f, NEWS_HEAD);
+        retire(f);
+        return;
+    }
     if (f->object != NULL) {
         if (object_state(f->object) == OBJECT_FILLING)
             object_fail(f->object, err);
@@ -172,7 +205,7 @@ static void fail(struct flight *f, int err)
     if (f->object == NULL)
         publish(f, NEWS_FAILED);
     else
-        flight_broadcast(f);
+        tell_end(f);
     retire(f);
 }
 
@@ -190,7 +223,7 @@ static void abandon(struct flight *f)
     if (f->object == NULL)
         publish(f, NEWS_AGAIN);
     else
-        flight_broadcast(f);
+        tell_end(f);
     retire(f);
 }
 
@@ -214,7 +247,7 @@ static void finish(struct flight *f)
     flight_finish_storing(f);
     leave_table(f, kept, 0);
     enter(f, F_DONE);
-    flight_broadcast(f);
+    tell_end(f);
     retire(f);
 }
 
@@ -261,6 +294,14 @@ static enum flight_news news_of_verdict(const struct flight *f)
     return NEWS_HEAD_ALONE;
 }
 
+/* What has to be validated releases its waiters to conditional requests, which they can only make of something that is
+ * stored. A small body is worth waiting for: it is here in no time. */
+static bool is_soon_whole(const struct flight *f)
+{
+    return f->verdict.use == USE_VALIDATE && f->storing && object_state(f->object) == OBJECT_FILLING &&
+           object_length(f->object) <= CHUNK_SMALL;
+}
+
 /* The head is known and `f->object` made: tell the table, then the waiters. */
 static void settle(struct flight *f)
 {
@@ -280,7 +321,9 @@ static void settle(struct flight *f)
     if (!f->storing && object_state(f->object) == OBJECT_FILLING && object_length(f->object) > 0)
         flight_start_pacing(f);
     enter(f, F_BODY);
-    publish(f, news_of_verdict(f));
+    f->deferred = is_soon_whole(f);
+    if (!f->deferred)
+        publish(f, news_of_verdict(f));
 }
 
 static bool nobody_may_have_it(const struct flight *f)
@@ -566,6 +609,11 @@ uint64_t flight_announced_length(const struct flight *f)
 bool flight_was_validated(const struct flight *f)
 {
     return f->validated;
+}
+
+bool flight_is_stale(const struct flight *f)
+{
+    return f->stale;
 }
 
 bool flight_came_from_disk(const struct flight *f)

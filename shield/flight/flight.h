@@ -121,6 +121,7 @@ struct object *flight_object(const struct flight *f);
 uint64_t flight_announced_length(const struct flight *f);
 /* After FLIGHT_HEAD: how it came to be. */
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
+bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what was to be validated, stale */
 bool flight_came_from_disk(const struct flight *f);
 bool flight_is_stored(const struct flight *f); /* the object goes to the store */
 

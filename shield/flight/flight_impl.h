@@ -48,7 +48,7 @@ struct flight {
     bool filling_disk; /* the store takes its chunks */
     bool attached;     /* in the table */
     bool holding;      /* the origin has been stopped: the slowest reader is a window behind */
-    bool ended_well;
+    bool deferred;     /* the news wait for the end of a small body; see settle */
     uint64_t started_us;
     void (*on_room)(void *ctx);
     void *room_ctx;
@@ -59,7 +59,7 @@ struct flight {
     struct object *object;
     uint64_t announced_length;
     uint32_t retry_after_s;
-    bool validated, from_disk, kept;
+    bool validated, from_disk, stale, kept;
 
     atomic_bool asked;          /* the origin: from here on whoever joins is collapsed */
     _Atomic int64_t uncounted;  /* joined, but not counted as collapsed: the disk may answer yet */

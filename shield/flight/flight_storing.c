@@ -3,7 +3,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
-#include "common/http1.h"
+#include "shield/policy/stored_block.h"
 #include "shield/policy/vary.h"
 
 /* ---- what fits where ---- */
@@ -98,32 +98,17 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
 
 /* ---- renewal by a 304 ---- */
 
-/* Room for parsing a stored head, which is ours already: no limit of the configuration applies. */
-struct stored_fields {
-    struct http_field fields[512];
-    struct http_head head;
-};
-
-static bool parse_block(struct stored_fields *out, struct span block)
-{
-    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = ARRAY_LEN(out->fields),
-                                   .max_url = UINT32_MAX };
-    struct http1_scan scan = { 0 };
-    out->head = (struct http_head){ .fields = out->fields, .cap_fields = ARRAY_LEN(out->fields) };
-    return http1_parse_response(&scan, block.p, block.len, &limits, &out->head).status == HTTP1_HEAD;
-}
-
 /* The updated head as if it had come whole: its age is the new answer's (RFC 9111 section 4.3.4). */
 static void judge_updated(struct flight *f, const struct object *old, const struct buf *block,
                           const struct http_head *answer, struct verdict *v)
 {
-    struct stored_fields parsed;
+    struct stored_block parsed;
     struct buf whole = { 0 };
     buf_put_span(&whole, buf_span(block));
     if (http_has(answer, FIELD_AGE))
         http_put_field(&whole, SPAN("Age"), http_value(answer, FIELD_AGE));
     buf_put_lit(&whole, "\r\n");
-    if (!whole.failed && parse_block(&parsed, buf_span(&whole)))
+    if (!whole.failed && stored_block_parse(&parsed, buf_span(&whole)))
         policy_judge(f->env->loop->config, &f->request_head, &parsed.head, f->call.sent_wall_ms,
                      clock_wall_ms(), v);
     else /* use it once, for its own client */
@@ -134,10 +119,10 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
 /* The new answer may bring a Set-Cookie that is not to be stored. */
 static void strip_cookies(struct buf *block)
 {
-    struct stored_fields parsed;
+    struct stored_block parsed;
     struct buf stripped = { 0 };
     buf_put_lit(block, "\r\n");
-    if (!block->failed && parse_block(&parsed, buf_span(block)))
+    if (!block->failed && stored_block_parse(&parsed, buf_span(block)))
         policy_strip_block(&stripped, &parsed.head);
     buf_fini(block);
     *block = stripped;
@@ -147,10 +132,10 @@ static void strip_cookies(struct buf *block)
 static struct object *renew(struct flight *f, struct object *old, const struct http_head *answer, struct verdict *v)
 {
     const struct stored_head *was = object_head(old);
-    struct stored_fields parsed;
+    struct stored_block parsed;
     struct buf block = { 0 };
     struct stored_head *h = NULL;
-    if (parse_block(&parsed, (struct span){ was->block.p, was->block.len + 2 })) {
+    if (stored_block_parse(&parsed, (struct span){ was->block.p, was->block.len + 2 })) {
         policy_update_block(&block, f->env->loop->config, &parsed.head, answer);
         judge_updated(f, old, &block, answer, v);
         if (v->strip_set_cookie)

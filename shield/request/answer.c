@@ -4,6 +4,8 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/http_date.h"
+#include "shield/policy/stale.h"
+#include "shield/policy/stored_block.h"
 
 /* The head of an answer is made of three parts: a prefix of ours (a status line that replaces the stored one), the
  * stored block as it is, and a tail of ours (Age, Cache-Status, framing). For a plain hit there is no prefix, and nothing of
@@ -127,9 +129,22 @@ static void frame_whole(struct exchange *ex)
 static void compose_bare(struct exchange *ex, int status)
 {
     put_status_line(ex, status);
-    ex->block_skip = object_head(ex->object)->block.len;
+    ex->block_skip = ex->block.len;
     ex->framing = OUT_NONE;
     put_length(ex, 0);
+}
+
+/* A stale answer must look stale to the caches behind us. Without memory for it, it leaves without its fields. */
+static void make_stale_block(struct exchange *ex)
+{
+    struct stored_block parsed;
+    struct buf stale = { 0 };
+    if (stored_block_parse(&parsed, (struct span){ ex->block.p, ex->block.len + 2 }))
+        policy_stale_block(&stale, &parsed.head);
+    ex->block = stale.failed ? (struct span){ 0 } : arena_span(&ex->arena, buf_span(&stale));
+    buf_fini(&stale);
+    if (ex->block.len == 0)
+        put_status_line(ex, ex->status);
 }
 
 bool answer_compose(struct exchange *ex)
@@ -138,6 +153,9 @@ bool answer_compose(struct exchange *ex)
     uint64_t first = 0, last = 0;
     ex->out.len = ex->prefix_bytes = ex->block_skip = 0;
     ex->status = h->facts.status;
+    ex->block = h->block;
+    if (ex->is_stale)
+        make_stale_block(ex);
     enum condition condition = ex->judged_here ? policy_condition(&ex->head, &h->validators) : CONDITION_SEND;
     enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &first, &last) : WHOLE;
     if (choice == WAIT)
@@ -145,7 +163,7 @@ bool answer_compose(struct exchange *ex)
 
     if (condition == CONDITION_NOT_MODIFIED) {
         put_status_line(ex, 304);
-        ex->block_skip = first_line_bytes(h->block);
+        ex->block_skip = first_line_bytes(ex->block);
         ex->framing = OUT_NONE;
     } else if (condition == CONDITION_FAILED) {
         compose_bare(ex, 412);
@@ -156,7 +174,7 @@ bool answer_compose(struct exchange *ex)
         buf_put_lit(&ex->out, "\r\n");
     } else if (choice == PART) {
         put_status_line(ex, 206);
-        ex->block_skip = first_line_bytes(h->block);
+        ex->block_skip = first_line_bytes(ex->block);
         put_content_range(ex, first, last, object_length(ex->object));
         put_length(ex, last - first + 1);
         ex->framing = OUT_LENGTH;
@@ -174,11 +192,9 @@ unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs)
     unsigned n = 0;
     if (ex->prefix_bytes > 0)
         bufs[n++] = uv_buf_init(ex->out.p, (unsigned)ex->prefix_bytes);
-    if (ex->object != NULL) {
-        struct span rest = span_from(object_head(ex->object)->block, ex->block_skip);
-        if (rest.len > 0)
-            bufs[n++] = uv_buf_init((char *)rest.p, (unsigned)rest.len);
-    }
+    struct span rest = span_from(ex->block, ex->block_skip);
+    if (rest.len > 0)
+        bufs[n++] = uv_buf_init((char *)rest.p, (unsigned)rest.len);
     if (ex->out.len > ex->prefix_bytes)
         bufs[n++] = uv_buf_init(ex->out.p + ex->prefix_bytes, (unsigned)(ex->out.len - ex->prefix_bytes));
     return n;
@@ -208,6 +224,7 @@ void answer_compose_own(struct exchange *ex, int err)
     char date[HTTP_DATE_BYTES];
     int status = err_status(err);
     out->len = 0;
+    ex->block = (struct span){ 0 };
     put_status_line(ex, status);
     http_date_format(date, clock_wall_ms() / 1000);
     buf_put_lit(out, "Date: ");

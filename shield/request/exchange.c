@@ -290,7 +290,7 @@ static void start_hit(struct exchange *ex)
     struct loop *l = ex->env->loop;
     int64_t now_ms = clock_wall_ms();
     const struct response_facts *facts = &object_head(ex->object)->facts;
-    ex->result = RESULT_HIT;
+    ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
     ex->judged_here = true;
     ex->announced_length = object_length(ex->object);
     ex->cache_status = (struct cache_status){ .hit = true, .has_ttl = true,
@@ -314,7 +314,7 @@ static void ask(struct exchange *ex, bool may_join)
     ex->waiter.wants_range = http_has(&ex->head, FIELD_RANGE);
     ex->judged_here = true;
     cache_ask(ex->env->cache, &q, &reply);
-    if (reply.answer != CACHE_HIT && !ex->has_reason) {
+    if (reply.answer != CACHE_HIT && !ex->has_reason) { /* a stale answer is a miss that was saved */
         ex->reason = reply.reason;
         ex->has_reason = true;
         metric_add(&ex->env->loop->metrics->missed[reply.reason], 1);
@@ -322,6 +322,12 @@ static void ask(struct exchange *ex, bool may_join)
     switch (reply.answer) {
     case CACHE_HIT:
         ex->object = reply.object;
+        start_hit(ex);
+        break;
+    case CACHE_STALE:
+        ex->object = reply.object;
+        ex->is_stale = true;
+        exchange_settle_fate(ex, FATE_STALE);
         start_hit(ex);
         break;
     case CACHE_WAIT:
@@ -346,8 +352,11 @@ static void classify(struct exchange *ex, const struct flight *f)
     const struct response_facts *facts = &object_head(ex->object)->facts;
     bool leader = ex->waiter.is_leader;
     *cs = (struct cache_status){ 0 };
-    if (flight_came_from_disk(f)) {
-        ex->result = RESULT_HIT;
+    ex->is_stale = flight_is_stale(f);
+    if (ex->is_stale)
+        exchange_settle_fate(ex, FATE_STALE);
+    if (flight_came_from_disk(f) || ex->is_stale) {
+        ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
         cs->hit = cs->has_ttl = true;
         cs->ttl_s = ttl_s(facts, clock_wall_ms());
         return;

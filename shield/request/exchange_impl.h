@@ -44,7 +44,7 @@ struct exchange {
     enum waiter_fate fate;
     bool has_fate, judged_here; /* judged_here: conditions and ranges are held against the answer here */
     enum miss_reason reason;
-    bool has_reason, released, alone;
+    bool has_reason, released, alone, is_stale;
     struct object *stale; /* to be validated when alone */
     int64_t wait_us;
 
@@ -53,7 +53,8 @@ struct exchange {
     uint64_t announced_length;
     struct buf out; /* our parts of the head, or a whole answer of our own */
     size_t prefix_bytes; /* of `out`: they stand before the stored block, the rest behind it */
-    size_t block_skip;   /* of the stored block: what the prefix replaces */
+    struct span block;   /* the stored block, or what it becomes when stale */
+    size_t block_skip;   /* of the block: what the prefix replaces */
     int status;
     enum out_framing framing;
     bool head_sent, last_chunk_sent, waits_for_range;

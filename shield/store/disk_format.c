@@ -145,7 +145,8 @@ uint64_t disk_chunk_sum_of_key(const void *key)
     return disk_id_of_key((const char *)key + DISK_CHUNK_PREFIX_BYTES);
 }
 
-uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes, size_t n)
+uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes,
+                        size_t n)
 {
     uint64_t place = (id * UINT64_C(0x9e3779b97f4a7c15)) ^ ((uint64_t)index << 20) ^ piece;
     return XXH3_64bits_withSeed(bytes, n, seed ^ place);

@@ -1,26 +1,26 @@
 /* disk_format - the records of the store file: encode, decode, verify. Pure: bytes in, bytes out.
  *
- * One LMDB file, seven named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in values
- * they are little-endian.
+ * One LMDB file, seven named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in
+ * values they are little-endian.
  *
  *   info    "info"         what the file is: format version, hash seed, purge number, counters
  *   index   hash128(key)   the primary key, and its variants, newest first: object id, names, variant key
- *   meta    id             one object: facts, lengths, place in the eviction order, key, names, variant, head, tail
- *   chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of free pages that
- *           piece, sum64   was long enough
- *   small,  sequence       id, key hash, bytes: the two queues of the eviction order, oldest first
- *   main
- *   loose   id             nothing points to this body: it is being written, or was replaced while readers may be
- *                          on it. What is left of these is deleted after the next start
+ *   meta    id             one object: facts, lengths, place in the eviction order, key, names, variant,
+ * head, tail chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of
+ * free pages that piece, sum64   was long enough small,  sequence       id, key hash, bytes: the two queues
+ * of the eviction order, oldest first main loose   id             nothing points to this body: it is being
+ * written, or was replaced while readers may be on it. What is left of these is deleted after the next start
  *
- * An object's id is given out once and never again, also after a crash. meta and index are written in the commit
- * that ends the object: without them nothing of it can be seen.
+ * An object's id is given out once and never again, also after a crash. meta and index are written in the
+ * commit that ends the object: without them nothing of it can be seen.
  *
- * A chunk's checksum stands in the key and not in the value, so that a full chunk is exactly whole overflow pages,
- * and can be verified without its meta, as for readers of an object that is still being written. The last bytes of a
- * body that would only begin another page live in meta as its `tail`, and so does the whole of a tiny body.
+ * A chunk's checksum stands in the key and not in the value, so that a full chunk is exactly whole overflow
+ * pages, and can be verified without its meta, as for readers of an object that is still being written. The
+ * last bytes of a body that would only begin another page live in meta as its `tail`, and so does the whole
+ * of a tiny body.
  *
- * info, index and meta begin with a version, their length and a checksum, which are looked at before anything else. */
+ * info, index and meta begin with a version, their length and a checksum, which are looked at before anything
+ * else. */
 #ifndef SHIELD_STORE_DISK_FORMAT_H
 #define SHIELD_STORE_DISK_FORMAT_H
 
@@ -61,10 +61,12 @@ uint64_t disk_id_of_key(const void *key); /* of DISK_ID_KEY_BYTES or more */
 void disk_index_key(uint64_t seed, struct span key, char out[DISK_INDEX_KEY_BYTES]);
 
 /* With sum 0 it sorts before the chunk it looks for. */
-void disk_chunk_key(uint64_t id, uint32_t index, uint16_t piece, uint64_t sum, char out[DISK_CHUNK_KEY_BYTES]);
+void disk_chunk_key(uint64_t id, uint32_t index, uint16_t piece, uint64_t sum,
+                    char out[DISK_CHUNK_KEY_BYTES]);
 uint64_t disk_chunk_sum_of_key(const void *key);
 /* Bound to the file and the place: bytes of another object, chunk or piece do not verify. */
-uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes, size_t n);
+uint64_t disk_chunk_sum(uint64_t seed, uint64_t id, uint32_t index, uint16_t piece, const void *bytes,
+                        size_t n);
 
 /* ---- order ---- */
 

@@ -3,7 +3,8 @@
  *   disk.c          life, and the calls that loops make
  *   disk_fill.c     an object on its way to the file: the loop's half
  *   disk_queue.c    what waits for the writer; batches are taken from it
- *   disk_writer.c   the writer thread: group commit, retry, trouble
+ *   disk_writer.c   the writer thread: who is told what, trouble, tidying
+ *   disk_commit.c   one group commit, retried until it fits
  *   disk_txn.c      one write transaction; bodies that nothing points to
  *   disk_records.c  what it does to objects
  *   disk_evict.c    room in the file: S3-FIFO order, marks, ghosts
@@ -29,10 +30,11 @@ enum {
     DISK_BATCH_BYTES = 8 << 20, /* or until it has so much */
     DISK_BATCH_ITEMS = 4096,
     DISK_WHOLE_BYTES = 1 << 20, /* bodies of up to so much are loaded whole */
-    DISK_UNREAD_MS = 30000, /* a replaced body that nobody has read for so long is deleted */
+    DISK_UNREAD_MS = 30000,     /* a replaced body that nobody has read for so long is deleted */
     DISK_DELETE_SLOTS = 1 << 16,
     DISK_LOAD_BUCKETS = 64,
     DISK_SEEN_SLOTS = 4096,
+    DISK_EVICT_STEPS = 8192, /* entries that one transaction looks at */
 };
 
 /* ---- disk_file.c ---- */
@@ -167,7 +169,8 @@ struct orphans {
     uint32_t n, cap;
 };
 
-/* When a large body was read last. A slot per id modulo the table: another body in it may end the grace of the first. */
+/* When a large body was read last. A slot per id modulo the table: another body in it may end the grace of
+ * the first. */
 struct seen_body {
     _Atomic uint64_t id, at_ms;
 };
@@ -216,9 +219,9 @@ struct disk {
 
     /* the writer's */
     uint32_t piece_bytes, piece_batches; /* chunks are cut so small, since so many batches */
-    uint64_t next_id; /* never goes back, whatever is aborted */
-    uint64_t first_id;            /* of this process: what is loose below was left by another */
-    uint64_t live_bytes, objects; /* as last shown in the metrics */
+    uint64_t next_id;                    /* never goes back, whatever is aborted */
+    uint64_t first_id;                   /* of this process: what is loose below was left by another */
+    uint64_t live_bytes, objects;        /* as last shown in the metrics */
     struct batch batch;
     struct list_node held; /* deletions that wait for the end of a trouble */
     uint32_t n_held;
@@ -284,8 +287,16 @@ int disk_drop_record(struct disk_txn *t, const struct disk_drop_op *op);
 int disk_delete_object(struct disk_txn *t, uint64_t id);
 /* meta, chunks and the mark in `loose` of what nothing points to. */
 int disk_delete_body(struct disk_txn *t, uint64_t id);
+/* Some orphans that were not read for so long; counts them. */
+int disk_delete_orphans(struct disk_txn *t, uint64_t unread_ms, uint32_t *deleted);
 /* The first id in `loose`; MDB_NOTFOUND when there is none. */
 int disk_first_loose(struct disk_txn *t, uint64_t *id);
+
+/* ---- disk_commit.c ---- */
+
+/* Write the batch and commit it, with whatever eviction that takes. 0, or the LMDB code for which it cannot
+ * be done: then nothing of it is written. Items tell which were dropped. */
+int disk_commit(struct disk *d, struct batch *b);
 
 /* ---- disk_evict.c ---- */
 

@@ -78,10 +78,11 @@ static void take(struct disk *d, struct batch *b)
     bool whole = true; /* a fill that was cut ends the batch: none comes twice in one */
     b->n = 0;
     b->charge = 0;
-    while (whole && !list_empty(&d->queue) && b->n < DISK_BATCH_ITEMS && (b->n == 0 || b->charge < d->batch_bytes)) {
+    while (whole && !list_empty(&d->queue) && b->n < DISK_BATCH_ITEMS &&
+           (b->n == 0 || b->charge < d->batch_bytes)) {
         struct disk_op *op = container_of(d->queue.next, struct disk_op, link);
         struct batch_item *item = &b->items[b->n++];
-        *item = (struct batch_item){ .op = op, .charge = op->charge };
+        *item = (struct batch_item){.op = op, .charge = op->charge};
         if (op->kind == OP_FILL)
             whole = take_fill(d, b, item, disk_fill_of(op));
         REQUIRE(item->charge <= op->charge);

@@ -83,7 +83,7 @@ static int copy_piece(struct read_txn *t, MDB_cursor *cursor, uint64_t id, uint3
                       struct chunk *c)
 {
     char wanted[DISK_CHUNK_KEY_BYTES];
-    MDB_val key = { sizeof wanted, wanted }, value;
+    MDB_val key = {sizeof wanted, wanted}, value;
     disk_chunk_key(id, index, piece, 0, wanted);
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (rc != 0)

@@ -67,7 +67,7 @@ static int put_piece(struct disk_txn *t, uint64_t id, uint32_t index, uint16_t p
     char chunk_key[DISK_CHUNK_KEY_BYTES];
     uint64_t sum = disk_chunk_sum(t->info.seed, id, index, piece, bytes.p, bytes.len);
     disk_chunk_key(id, index, piece, sum, chunk_key);
-    MDB_val key = { sizeof chunk_key, chunk_key }, value = { bytes.len, (void *)bytes.p };
+    MDB_val key = {sizeof chunk_key, chunk_key}, value = {bytes.len, (void *)bytes.p};
     return disk_txn_put_ordered(t, t->d->file.chunks, &key, &value, 0);
 }
 
@@ -76,7 +76,7 @@ int disk_put_chunk(struct disk_txn *t, uint64_t id, uint32_t index, struct span 
     int rc = 0;
     for (uint16_t piece = 0; bytes.len > 0 && rc == 0; piece++) {
         size_t n = MIN(bytes.len, (size_t)t->d->piece_bytes);
-        rc = put_piece(t, id, index, piece, (struct span){ bytes.p, n });
+        rc = put_piece(t, id, index, piece, (struct span){bytes.p, n});
         bytes = span_from(bytes, n);
     }
     return rc;
@@ -390,4 +390,17 @@ int disk_drop_record(struct disk_txn *t, const struct disk_drop_op *op)
     if (rc == 0)
         rc = disk_order_remove(t, (enum disk_queue)m.queue, m.seq);
     return rc == 0 || rc == MDB_NOTFOUND ? disk_delete_body(t, op->id) : rc;
+}
+
+int disk_delete_orphans(struct disk_txn *t, uint64_t unread_ms, uint32_t *deleted)
+{
+    enum { MOST = 64 }; /* large ones: a commit should not grow with them */
+    for (int n = 0; n < MOST; n++) {
+        uint64_t id = disk_orphans_take(t->d, unread_ms);
+        int rc = id != 0 ? disk_delete_body(t, id) : 0;
+        if (id == 0 || rc != 0)
+            return rc;
+        ++*deleted;
+    }
+    return 0;
 }

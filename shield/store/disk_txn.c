@@ -108,8 +108,9 @@ int disk_txn_put_ordered(struct disk_txn *t, MDB_dbi dbi, MDB_val *key, MDB_val 
 
 /* ---- bodies that nothing points to, but a reader may be on ----
  *
- * A reader of a large body loads chunk by chunk; when its object is replaced meanwhile, it must still find the rest. So the
- * body stays until it has not been read for a while. `loose` lists it, in case the process ends before. */
+ * A reader of a large body loads chunk by chunk; when its object is replaced meanwhile, it must still find
+ * the rest. So the body stays until it has not been read for a while. `loose` lists it, in case the process
+ * ends before. */
 
 bool disk_orphans_add(struct orphans *all, uint64_t id)
 {

@@ -5,7 +5,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
-#include "common/http1.h"
+#include "shield/policy/stored_block.h"
 
 enum { REFS_MAX = 1 << 30, LOADED_KEPT = 8 };
 
@@ -48,17 +48,12 @@ static struct span copy_part(char **at, struct span s)
     return (struct span){ p, s.len };
 }
 
-/* The block lacks the empty line that ends a head; one is kept behind it for this parse. */
+/* The block lacks the empty line that ends a head; one is kept behind it for this. */
 static void find_validators(struct stored_head *h)
 {
-    enum { MAX_FIELDS = 512 };
-    struct http_field fields[MAX_FIELDS];
-    struct http_head head = { .fields = fields, .cap_fields = MAX_FIELDS };
-    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = MAX_FIELDS, .max_url = UINT32_MAX };
-    struct http1_scan scan = { 0 };
-    struct http1_result r = http1_parse_response(&scan, h->block.p, h->block.len + 2, &limits, &head);
-    if (r.status == HTTP1_HEAD)
-        validators_of(&head, h->facts.response_ms / 1000, &h->validators);
+    struct stored_block parsed;
+    if (stored_block_parse(&parsed, (struct span){ h->block.p, h->block.len + 2 }))
+        validators_of(&parsed.head, h->facts.response_ms / 1000, &h->validators);
     else
         h->validators = (struct validators){ .last_modified_s = -1, .date_s = -1, .status = h->facts.status };
 }

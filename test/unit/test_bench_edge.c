@@ -168,8 +168,8 @@ static void test_request_text(void **state)
     struct buf out = {0};
     struct flag_list fields = {.item = {SPAN("A: b"), SPAN("HOST: other")}, .n = 2};
     assert_null(target_parse(SPAN("http://h:1/k{n}"), &t));
-    target_put_request(&t, "GET", 7, &fields, &out);
-    assert_true(span_eq(buf_span(&out), SPAN("GET /k7 HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n")));
+    target_put_request(&t, "GET", 7, &fields, SPAN("C: d\r\n"), &out);
+    assert_true(span_eq(buf_span(&out), SPAN("GET /k7 HTTP/1.1\r\nHost: other\r\nA: b\r\nC: d\r\n\r\n")));
     buf_fini(&out);
 }
 

@@ -11,6 +11,7 @@
 struct things {
     bool loud;
     uint64_t count, size, time_ms, kind;
+    double share;
     struct span name;
     struct flag_list more;
 };
@@ -23,6 +24,7 @@ static const struct flag rows[] = {
     {"size", 0, FLAG_BYTES, AT(size), "1k", "BYTES", ""},
     {"time", 'd', FLAG_MS, AT(time_ms), "2s", "TIME", ""},
     {"kind", 0, FLAG_CHOICE, AT(kind), "one", "one|two|three", ""},
+    {"share", 0, FLAG_REAL, AT(share), "0.5", "X", ""},
     {"name", 'n', FLAG_TEXT, AT(name), NULL, "TEXT", ""},
     {"more", 'H', FLAG_LIST, AT(more), NULL, "TEXT", ""},
 };
@@ -54,7 +56,7 @@ static void test_every_form(void **state)
     struct things t = {0};
     struct flag_list rest = {0};
     char *argv[] = {"x",       "-l", "-c12", "http://a", "--size=none", "-d", "250ms", "--kind", "three",
-                    "--name=", "-H", "A: b", "-HC: d",   "--more",      "-",  "-",     NULL};
+                    "--name=", "--share=1.25", "-H", "A: b", "-HC: d",   "--more",      "-",  "-",     NULL};
     assert_int_equal(parse(&t, &rest, argv), -1);
     assert_true(t.loud);
     assert_int_equal(t.count, 12);
@@ -63,6 +65,7 @@ static void test_every_form(void **state)
     assert_int_equal(t.kind, 2);
     assert_non_null(t.name.p);
     assert_int_equal(t.name.len, 0);
+    assert_true(t.share == 1.25);
     assert_int_equal(t.more.n, 3);
     assert_true(span_eq(t.more.item[1], SPAN("C: d")));
     assert_int_equal(rest.n, 2);
@@ -83,6 +86,10 @@ static void test_refusals(void **state)
         {"--kind", "tw"},
         {"--kind", "one|two"},
         {"--loud=maybe", NULL},
+        {"--share", "1.2x"},
+        {"--share", "-1"},
+        {"--share", "nan"},
+        {"--share=", NULL},
         {"-c-1", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {

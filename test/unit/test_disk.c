@@ -114,8 +114,9 @@ static void chunks_leave_memory_while_it_fills(void **state)
 static void a_fill_that_fills_a_batch_leaves_nothing_loose(void **state)
 {
     struct rig *r = *state;
-    struct thing t = { .key = "k", .bytes = (UINT64_C(8) << 20) / CHUNK_SMALL * CHUNK_SMALL + CHUNK_SMALL + 100,
-                       .unknown_length = true };
+    struct thing t = {.key = "k",
+                      .bytes = (UINT64_C(8) << 20) / CHUNK_SMALL * CHUNK_SMALL + CHUNK_SMALL + 100,
+                      .unknown_length = true};
     r->opt.size_bytes = UINT64_C(1) << 30;
     rig_open(r);
     struct object *o = object_begin(r, &t);
@@ -130,7 +131,7 @@ static void a_fill_that_fills_a_batch_leaves_nothing_loose(void **state)
     object_unref(&o);
     for (int i = 0; i < 3; i++) { /* leftovers of the process before are deleted meanwhile */
         rig_reopen(r);
-        rig_store(r, &(struct thing){ .key = "other", .bytes = 10 });
+        rig_store(r, &(struct thing){.key = "other", .bytes = 10});
         rig_settle();
         rig_expect(r, &t);
     }

@@ -111,6 +111,43 @@ static void recovers_from_a_full_map(void **state)
     assert_true(file_bytes(r) <= r->opt.size_bytes);
 }
 
+/* Bodies of all sizes replace each other until the free pages lie scattered: long runs are not to be had any
+ * more. */
+static void finds_room_among_scattered_pages(void **state)
+{
+    struct rig *r = *state;
+    int64_t shed = metrics_total(METRIC_STORE_SHED);
+    unsigned found = 0;
+    r->opt.queue_max_bytes = 1 << 30;
+    rig_open(r);
+    for (unsigned i = 0; i < 6000; i++) {
+        uint64_t x = rig_word(i, 1), share = x % 100, size = x / 128;
+        size = share < 70   ? 500 + size % 20000
+               : share < 95 ? size % 200000
+               : share < 99 ? size % 1500000
+                            : size % 6000000;
+        struct thing t = numbered((unsigned)(x / 100 % 3000), size);
+        rig_store(r, &t);
+        if (i % 64 == 63)
+            rig_settle();
+    }
+    rig_settle();
+    assert_int_equal(metrics_total(METRIC_STORE_SHED), shed);
+    assert_null(disk_trouble(r->disk));
+    for (unsigned i = 0; i < 3000; i++) {
+        struct thing t = numbered(i, 0);
+        int err;
+        struct object *o = rig_get(r, t.key, &err);
+        assert_true(o != NULL || err == ERR_NOT_FOUND);
+        if (o == NULL)
+            continue;
+        assert_int_equal(rig_check(r, o, &t, object_length(o)), 0);
+        object_unref(&o);
+        found++;
+    }
+    assert_true(found > 20);
+}
+
 static void what_is_hit_stays(void **state)
 {
     struct rig *r = *state;
@@ -562,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(evicts_to_stay_within_its_size),
         T(recovers_from_a_full_map),
+        T(finds_room_among_scattered_pages),
         T(what_is_hit_stays),
         T(asks_before_it_evicts),
         T(goes_on_when_nothing_may_be_evicted),

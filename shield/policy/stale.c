@@ -1,0 +1,78 @@
+#include "shield/policy/stale.h"
+
+#include "common/check.h"
+
+bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
+                            enum stale_cause cause)
+{
+    uint32_t forbidding = FACT_MUST_REVALIDATE | FACT_NO_CACHE;
+    if (cfg->stale.obey_s_maxage)
+        forbidding |= FACT_S_MAXAGE;
+    if (facts->flags & forbidding)
+        return false;
+    int64_t longest = facts->sie_ms;
+    if (cause == STALE_DISCONNECTED)
+        longest = MAX(longest, (int64_t)cfg->stale.if_disconnected_ms);
+    else
+        longest = MAX(MAX(longest, facts->swr_ms), (int64_t)cfg->stale.if_overloaded_ms);
+    return -facts_ttl_ms(facts, now_ms) <= longest;
+}
+
+static bool is_lifetime(struct span directive)
+{
+    static const struct span names[] = { { "max-age", 7 }, { "s-maxage", 8 }, { "stale-while-revalidate", 22 },
+                                         { "stale-if-error", 14 } };
+    const char *equals = directive.len > 0 ? memchr(directive.p, '=', directive.len) : NULL;
+    struct span name = { directive.p, equals != NULL ? (size_t)(equals - directive.p) : directive.len };
+    name = span_trim(name);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (span_eq_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+/* All lines of the field as one, in the place of the first. */
+static void put_directives(struct buf *out, const struct http_head *stored, enum http_field_id id)
+{
+    struct http_list_it it = { 0 };
+    struct span directive;
+    buf_put_span(out, http_field_name(id));
+    buf_put_lit(out, ": max-age=0");
+    while (http_list_each(stored, id, &it, &directive)) {
+        if (is_lifetime(directive))
+            continue;
+        buf_put_lit(out, ", ");
+        buf_put_span(out, directive);
+    }
+    buf_put_lit(out, "\r\n");
+}
+
+static bool has_directives(enum http_field_id id)
+{
+    return id == FIELD_CACHE_CONTROL || id == FIELD_CDN_CACHE_CONTROL || id == FIELD_SURROGATE_CONTROL ||
+           id == FIELD_SHIELD_CACHE_CONTROL;
+}
+
+void policy_stale_block(struct buf *out, const struct http_head *stored)
+{
+    uint64_t done = 0;
+    buf_put_lit(out, "HTTP/1.1 ");
+    buf_put_int(out, stored->status);
+    buf_put_lit(out, " ");
+    buf_put_span(out, stored->reason);
+    buf_put_lit(out, "\r\n");
+    for (uint32_t i = 0; i < stored->n_fields; i++) {
+        const struct http_field *f = &stored->fields[i];
+        if (has_directives(f->id)) {
+            if (!(done >> f->id & 1))
+                put_directives(out, stored, f->id);
+            done |= 1ull << f->id;
+        } else if (f->id == FIELD_EXPIRES) {
+            http_put_field(out, f->name, http_value(stored, FIELD_DATE));
+        } else {
+            http_put_field(out, f->name, f->value);
+        }
+    }
+    if (!http_has(stored, FIELD_CACHE_CONTROL)) /* its lifetime was a guess, or a targeted field's */
+        buf_put_lit(out, "Cache-Control: max-age=0\r\n");
+}

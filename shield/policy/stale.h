@@ -1,0 +1,24 @@
+/* stale - when a stale response may be served, and how it leaves (RFC 9111 section 4.2.4, RFC 5861). Pure. */
+#ifndef SHIELD_POLICY_STALE_H
+#define SHIELD_POLICY_STALE_H
+
+#include "common/http_head.h"
+#include "shield/ops/config.h"
+#include "shield/policy/facts.h"
+
+enum stale_cause {
+    STALE_DISCONNECTED, /* no final head from the origin: stale.if_disconnected, stale-if-error */
+    STALE_OVERLOADED,   /* a limit of ours: stale.if_overloaded, stale-while-revalidate, stale-if-error */
+};
+
+/* Whether a stale response with `facts` may be served now. must-revalidate, proxy-revalidate, no-cache and (unless
+ * stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
+bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
+                            enum stale_cause cause);
+
+/* The stored block as it leaves when stale, so that no cache behind us takes it for fresh (DESIGN.md section 9): lifetimes
+ * in Cache-Control and the targeted fields replaced by max-age=0, s-maxage and stale-* removed, Expires as Date; other
+ * directives stay. */
+void policy_stale_block(struct buf *out, const struct http_head *stored);
+
+#endif

@@ -1,0 +1,18 @@
+/* stored_block - a stored response head, parsed again (see policy_store_block). Pure. */
+#ifndef SHIELD_POLICY_STORED_BLOCK_H
+#define SHIELD_POLICY_STORED_BLOCK_H
+
+#include "common/http_head.h"
+
+enum { STORED_FIELDS_MAX = 1024 };
+
+struct stored_block {
+    struct http_field fields[STORED_FIELDS_MAX];
+    struct http_head head; /* its spans lie in the block */
+};
+
+/* Parse a block with the empty line behind it. It is ours already, so no limit of the configuration applies. False when it
+ * is no response head. */
+bool stored_block_parse(struct stored_block *out, struct span block_and_crlf);
+
+#endif

@@ -9,7 +9,8 @@ fuzz_one() { # SECONDS TARGET
     kept=test/fuzz/corpus/$name scratch=$(dirname "$2")/corpus/$name log=$2.log seconds=$1 target=$2
     mkdir -p "$scratch"
     set -- "$scratch"
-    [ ! -d "$kept" ] || set -- "$@" "$kept"
+    [ -d "$kept" ] || { echo "fuzz $name: no corpus in $kept"; return 1; }
+    set -- "$@" "$kept"
     [ ! -f "test/fuzz/$name.dict" ] || set -- "-dict=test/fuzz/$name.dict" "$@"
     if "$target" "-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
         "-artifact_prefix=$target-" "$@" >"$log" 2>&1; then

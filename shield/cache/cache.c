@@ -205,7 +205,9 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_alone(q, o, MISSED_UNCACHEABLE, out);
         return NULL;
     }
-    if (e != NULL && entry_is_marked(e, MARK_UNCACHEABLE, loop_now_ms(l))) {
+    bool too_large = e != NULL && entry_is_marked(e, MARK_TOO_LARGE, loop_now_ms(l));
+    if ((e != NULL && entry_is_marked(e, MARK_UNCACHEABLE, loop_now_ms(l))) ||
+        (too_large && q->waiter->wants_range)) {
         answer_alone(q, o, MISSED_UNCACHEABLE, out);
         return NULL;
     }
@@ -214,7 +216,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_failed(cfg, o, now_ms, e->mark_err, out);
         return NULL;
     }
-    *out = (struct cache_reply){ .answer = CACHE_WAIT, .reason = why_missed(e, o) };
+    *out = (struct cache_reply){ .answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o) };
     struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
     int err = 0;
     if (f != NULL) {
@@ -294,15 +296,17 @@ static bool on_found(void *ctx, struct flight *f, struct object *o)
     return answers;
 }
 
+/* What is too large to be kept is still shared by those who want all of it; only ranges go alone. */
 static void mark_uncacheable(struct shard *s, struct entry *e, const struct verdict *v)
 {
+    enum mark_kind kind = v->reason == UNCACHEABLE_TOO_LARGE ? MARK_TOO_LARGE : MARK_UNCACHEABLE;
     struct loop *l = loop_current();
     uint32_t max = (uint32_t)MAX(1u, l->config->cache.max_uncacheable / SHARDS);
     uint64_t now_ms = loop_now_ms(l);
     uint64_t ttl_ms = l->config->flight.uncacheable_ttl_ms;
     if (v->remember_briefly)
         ttl_ms = MIN(ttl_ms, (uint64_t)BRIEF_MARK_MS);
-    shard_mark(s, e, MARK_UNCACHEABLE, 0, now_ms, ttl_ms);
+    shard_mark(s, e, kind, 0, now_ms, ttl_ms);
     if (shard_trim_marks(s, now_ms, max))
         metric_limit(l->metrics, MAX_UNCACHEABLE);
 }
@@ -319,10 +323,10 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
         return;
     pthread_mutex_lock(&s->lock);
     struct entry *e = flight_slot(f);
-    if (joinable) {
+    if (joinable && e != NULL) { /* e is NULL when it has been fenced */
         flight_adopt_variant(f);
         entry_set_names(e, what->names);
-        shard_unmark(s, e);
+        shard_unmark(s, e); /* again below, when it is too large */
     } else {
         unlink_flight(c, f);
     }

@@ -12,7 +12,7 @@ struct variant {
     struct object *object;
 };
 
-enum mark_kind { MARK_NONE, MARK_UNCACHEABLE, MARK_ERROR };
+enum mark_kind { MARK_NONE, MARK_UNCACHEABLE, MARK_TOO_LARGE, MARK_ERROR };
 
 struct entry {
     struct entry *next; /* in its bucket */
@@ -23,7 +23,7 @@ struct entry {
     struct variant *variants;
     uint32_t n_variants;
     struct list_node flights;
-    /* remembered for a while: that the key is uncacheable, or that the origin gave no answer */
+    /* remembered for a while: that the key is uncacheable, too large to be kept, or that the origin gave no answer */
     enum mark_kind mark;
     int mark_err;
     uint64_t mark_until_ms, mark_ttl_ms; /* monotonic; the last error's ttl, for doubling */

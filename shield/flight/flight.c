@@ -130,6 +130,7 @@ static void deliver_end(struct mail *m)
 /* The owner's reference goes from a later turn: whoever ended the flight may still look at it. */
 static void retire(struct flight *f)
 {
+    timer_stop(f->env->loop, &f->hold_timer);
     list_remove(&f->running_link);
     f->end_mail.deliver = deliver_end;
     loop_post(f->env->loop, &f->end_mail);
@@ -309,7 +310,7 @@ static void settle(struct flight *f)
     struct flight_table *t = &f->env->table;
     f->kept = f->storing;
     if (f->shared) {
-        bool joinable = v->use == USE_SHARE && (f->storing || f->what.method == METHOD_HEAD);
+        bool joinable = v->use == USE_SHARE; /* what is not kept: until its first chunk leaves memory */
         t->settled(t->ctx, f, v, f->storing ? f->object : NULL, joinable);
         if (!joinable) {
             f->attached = false;
@@ -395,24 +396,49 @@ static void on_head(struct origin_call *c, const struct http_head *head)
         settle(f);
 }
 
+static uint64_t window_of(const struct flight *f)
+{
+    uint64_t window = f->env->loop->config->flight.window;
+    return f->shared ? window : window / 16; /* one client's own: as many as the origin's limit allows */
+}
+
+/* How much of the body only memory has, and would lose: what the slowest reader has not read of an object that nobody
+ * keeps, or what the store has not committed of one that only it will keep. */
+static uint64_t bytes_in_the_air(struct flight *f)
+{
+    uint64_t ready = object_ready(f->object);
+    if (!atomic_load(&f->paced))
+        return f->filling_disk && !object_is_resident(f->object) ? disk_fill_uncommitted(f->object) : 0;
+    uint64_t lowest = MIN(flight_lowest_position(f), ready);
+    if (lowest >= object_chunk_bytes(f->object) && f->attached) {
+        flight_detach(f); /* whoever joins from now on would miss the beginning */
+        lowest = MIN(flight_lowest_position(f), ready);
+    }
+    object_drop_below(f->object, lowest);
+    return ready - lowest;
+}
+
 static void hold_or_go_on(struct flight *f)
 {
-    uint64_t lowest = flight_lowest_position(f), ready = object_ready(f->object);
-    uint64_t window = f->env->loop->config->flight.window;
-    if (!f->shared)
-        window /= 16; /* one client's own fetch: there may be as many as the origin's limit allows */
-    if (lowest == UINT64_MAX)
-        return;
-    object_drop_below(f->object, MIN(lowest, ready));
-    uint64_t behind = ready - MIN(lowest, ready);
+    uint64_t window = window_of(f), behind = bytes_in_the_air(f);
     if (!f->holding && behind >= window) {
         f->holding = true;
         metric_limit(f->env->loop->metrics, WINDOW);
         origin_call_pause(&f->call);
+        if (!atomic_load(&f->paced))
+            timer_set(f->env->loop, &f->hold_timer, 0);
     } else if (f->holding && behind < window / 2) {
         f->holding = false;
         origin_call_resume(&f->call);
     }
+}
+
+static void on_hold_timer(struct loop_timer *t)
+{
+    struct flight *f = container_of(t, struct flight, hold_timer);
+    hold_or_go_on(f);
+    if (f->holding)
+        timer_set(f->env->loop, t, 0);
 }
 
 static void on_body(struct origin_call *c, const char *p, size_t n)
@@ -425,8 +451,7 @@ static void on_body(struct origin_call *c, const char *p, size_t n)
     }
     flight_go_on_storing(f);
     flight_broadcast(f);
-    if (atomic_load(&f->paced))
-        hold_or_go_on(f);
+    hold_or_go_on(f);
 }
 
 static void on_room(struct origin_call *c)
@@ -540,6 +565,7 @@ void flight_launch(struct flight *f)
 {
     REQUIRE(loop_is_current(f->env->loop));
     list_add_tail(&f->env->running, &f->running_link);
+    timer_init(&f->hold_timer, on_hold_timer);
     list_each (n, &f->seats[f->env->loop->id].waiters) {
         struct flight_waiter *w = container_of(n, struct flight_waiter, link);
         if (w->is_leader)
@@ -569,14 +595,11 @@ void flight_check(struct flight *f)
 {
     if (is_over(f) || f->state == F_DISK || f->state == F_NEW) /* the disk's answer looks for itself */
         return;
-    if (atomic_load(&f->waiters) == 0) {
-        if (!is_worth_finishing(f))
-            abandon(f);
-        else if (f->holding)
-            origin_call_resume(&f->call);
+    if (atomic_load(&f->waiters) == 0 && !is_worth_finishing(f)) {
+        abandon(f);
         return;
     }
-    if (atomic_load(&f->paced) && f->state == F_BODY)
+    if (f->state == F_BODY)
         hold_or_go_on(f);
 }
 

@@ -47,7 +47,8 @@ struct flight {
     bool storing;      /* the object is to be kept: in memory, on disk, or both */
     bool filling_disk; /* the store takes its chunks */
     bool attached;     /* in the table */
-    bool holding;      /* the origin has been stopped: the slowest reader is a window behind */
+    bool holding;      /* the origin has been stopped: the slowest reader, or the store, is a window behind */
+    struct loop_timer hold_timer; /* looks whether the store has caught up */
     bool deferred;     /* the news wait for the end of a small body; see settle */
     uint64_t started_us;
     void (*on_room)(void *ctx);

@@ -185,7 +185,6 @@ void flight_start_pacing(struct flight *f)
 {
     f->storing = false;
     object_set_resident(f->object, false);
-    flight_detach(f);
     atomic_store(&f->paced, true);
 }
 

@@ -21,7 +21,7 @@ void flight_go_on_storing(struct flight *f);
 void flight_finish_storing(struct flight *f);
 void flight_stop_storing(struct flight *f);
 
-/* Nobody keeps the object: it is paced by its slowest reader from now on, and takes no newcomers. */
+/* Nobody keeps the object: it is paced by its slowest reader from now on. */
 void flight_start_pacing(struct flight *f);
 
 /* flight.c: no newcomers from now on. */

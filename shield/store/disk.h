@@ -22,7 +22,7 @@ struct disk_options {
     uint64_t size_bytes;         /* of the map: the file never grows beyond it */
     uint64_t queue_max_bytes;    /* chunks waiting for the writer; beyond it new fills are shed */
     unsigned readers;            /* reader threads */
-    const struct config *config; /* for policy_vary_key */
+    const struct config *config; /* for policy_vary_key and cache.max_variants; outlives the disk */
     /* Asked on the writer thread before a record is evicted: false keeps it for now (a reader has it open, a
      * flight works on its key). True also means: memory has forgotten that it is on disk. Takes no lock that
      * covers I/O. */
@@ -62,8 +62,7 @@ struct disk_get {
 void disk_get(struct disk *d, struct disk_get *job);
 
 /* Load one chunk of `object` that object_read says is on disk. Loads of one chunk that run at the same time
- * share one read. After success object_read finds it (take it from within on_done: it may leave again later).
- */
+ * share one read. After success object_read finds it (from within on_done: it may leave again later). */
 struct disk_load {
     struct mail mail;                           /* private */
     struct list_node link, in_table, followers; /* private */
@@ -78,13 +77,17 @@ struct disk_load {
 };
 void disk_load(struct disk *d, struct disk_load *job);
 
-/* The owner's loop only; each takes its own references. */
-int disk_fill_begin(struct disk *d,
-                    struct object *o); /* 0, or ERR_BUSY, ERR_FULL, ERR_IO: not stored; sets OBJECT_STORING */
-void disk_fill_advance(struct disk *d, struct object *o); /* complete chunks are queued for the next commit */
-void disk_fill_seal(struct disk *d,
-                    struct object *o); /* after object_seal; replaces an older record of key and variant */
-void disk_fill_abort(struct disk *d, struct object *o); /* nothing of it stays */
+/* One object on its way to the file; the owner's loop only. Each takes its own references.
+ *
+ * begin    sets OBJECT_STORING and returns 0, or ERR_BUSY, ERR_FULL, ERR_IO, ERR_NOMEM: not stored
+ * advance  after each append: complete chunks are queued for the next commit. Clears OBJECT_STORING when the
+ *          store has shed the object: then none of these calls does anything more
+ * seal     after object_seal: replaces an older record of key and variant
+ * abort    nothing of it stays */
+int disk_fill_begin(struct disk *d, struct object *o);
+void disk_fill_advance(struct disk *d, struct object *o);
+void disk_fill_seal(struct disk *d, struct object *o);
+void disk_fill_abort(struct disk *d, struct object *o);
 
 /* Bytes of `o` that wait for a commit: handed to the fill and still only in memory. */
 uint64_t disk_fill_uncommitted(const struct object *o);
@@ -95,7 +98,8 @@ void disk_put_head(struct disk *d, struct object *o);
 /* Remove all variants of the key (invalidation). */
 void disk_delete(struct disk *d, struct span key, uint64_t key_hash);
 
-/* A hit on something that is on disk: keeps it from being evicted soon. Lock-free. */
+/* A hit in memory on something that is on disk: keeps it from being evicted soon. Lock-free. disk_get
+ * counts its own. */
 void disk_note_hit(struct disk *d, const struct object *o);
 
 #endif

@@ -123,8 +123,9 @@ struct disk_fill {
     atomic_bool shed;           /* by the writer or the queue's bound: not going to be stored */
     _Atomic uint64_t committed; /* bytes of the body */
     /* the writer's */
-    uint64_t id; /* 0 until the first write */
-    bool loose;  /* committed chunks are in the file */
+    uint64_t id;     /* 0 until the first write */
+    bool loose;      /* committed chunks are in the file */
+    uint32_t let_go; /* chunks below may have left memory */
 };
 
 struct batch_item {

@@ -32,8 +32,9 @@ static void tell_committed(struct disk *d, const struct batch_item *item, struct
     if (item->is_last)
         sealed_ends(d, f, OBJECT_ON_DISK);
     uint32_t to = item->is_last ? object_chunk_count(o) : item->to;
-    for (uint32_t i = item->from; i < to; i++)
-        object_chunk_committed(o, i);
+    if (!object_is_resident(o)) /* it may have been until now */
+        while (f->let_go < to)
+            object_chunk_committed(o, f->let_go++);
     atomic_fetch_add(&f->committed, (item->to - item->from) * chunk_bytes);
     f->loose = true;
 }

@@ -7,7 +7,7 @@
 #include "common/err.h"
 #include "shield/policy/stored_block.h"
 
-enum { REFS_MAX = 1 << 30, LOADED_KEPT = 8 };
+enum { REFS_MAX = 1 << 30 };
 
 /* ---- chunks ---- */
 
@@ -106,7 +106,7 @@ struct body {
     pthread_mutex_t lock;
     struct chunk **slots;
     uint32_t n_slots, cap_slots;
-    uint32_t loaded[LOADED_KEPT]; /* ring of chunk indexes that came from disk, index + 1; 0 is empty */
+    uint32_t loaded[OBJECT_LOADED_KEPT]; /* ring of chunk indexes that came from disk, index + 1; 0 is empty */
     uint32_t next_loaded;
 };
 
@@ -430,12 +430,12 @@ void object_chunk_loaded(struct object *o, uint32_t index, struct chunk *c)
     pthread_mutex_lock(&b->lock);
     REQUIRE(index < b->n_slots);
     put_slot(b, index, c);
-    if (!object_is_resident(o) && object_state(o) == OBJECT_SEALED && b->n_slots > LOADED_KEPT) {
+    if (!object_is_resident(o) && object_state(o) == OBJECT_SEALED && b->n_slots > OBJECT_LOADED_KEPT) {
         uint32_t old = b->loaded[b->next_loaded];
         if (old > 0 && old - 1 != index)
             put_slot(b, old - 1, NULL);
         b->loaded[b->next_loaded] = index + 1;
-        b->next_loaded = (b->next_loaded + 1) % LOADED_KEPT;
+        b->next_loaded = (b->next_loaded + 1) % OBJECT_LOADED_KEPT;
     }
     pthread_mutex_unlock(&b->lock);
 }

@@ -22,6 +22,7 @@
 
 /* Payload of a chunk, in memory as on disk: LMDB overflow pages less their 16 byte header. */
 enum { CHUNK_SMALL = 65520, CHUNK_LARGE = 262128, CHUNK_LARGE_FROM = 4 * 1024 * 1024 };
+enum { OBJECT_LOADED_KEPT = 8 }; /* chunks from disk that stay in memory of an object that is not resident */
 #define LENGTH_UNKNOWN UINT64_MAX
 
 struct chunk {

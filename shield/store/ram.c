@@ -97,6 +97,15 @@ static void make_room(struct ram *r, struct list_node *victims)
     }
 }
 
+/* Chunks of an object that does not stay resident leave when they are committed, but for a few. */
+static size_t what_it_will_hold(const struct object *o)
+{
+    size_t now = object_ram_bytes(o) + HEAD_ALLOWANCE;
+    if (object_is_resident(o))
+        return now;
+    return MIN(now, (size_t)object_chunk_bytes(o) * OBJECT_LOADED_KEPT + object_head(o)->size + HEAD_ALLOWANCE);
+}
+
 /* ---- doors ---- */
 
 void ram_insert(struct ram *r, struct object *o, struct list_node *victims)
@@ -105,7 +114,7 @@ void ram_insert(struct ram *r, struct object *o, struct list_node *victims)
     pthread_mutex_lock(&r->lock);
     if (!m->linked) {
         object_ref(o);
-        m->charged = object_ram_bytes(o) + HEAD_ALLOWANCE;
+        m->charged = what_it_will_hold(o);
         uint64_t ghost = ghost_of(m);
         link_object(r, m, r->ghosts[ghost % GHOSTS] == ghost ? Q_MAIN : Q_SMALL);
     }

@@ -140,6 +140,8 @@ struct object *entry_find_variant(const struct entry *e, const struct config *cf
     bool have_key = false;
     for (const struct variant *v = e->variants; v != NULL; v = v->next) {
         const struct stored_head *h = object_head(v->object);
+        if (object_flags(v->object) & OBJECT_UNWANTED) /* the store gave it up after chunks had left memory */
+            continue;
         if (h->names.len == 0)
             return v->object;
         if (!have_key || !span_eq(names, h->names)) {

@@ -430,7 +430,7 @@ void object_chunk_loaded(struct object *o, uint32_t index, struct chunk *c)
     pthread_mutex_lock(&b->lock);
     REQUIRE(index < b->n_slots);
     put_slot(b, index, c);
-    if (!object_is_resident(o) && object_state(o) == OBJECT_SEALED && b->n_slots > OBJECT_LOADED_KEPT) {
+    if (!object_is_resident(o) && b->n_slots > OBJECT_LOADED_KEPT) {
         uint32_t old = b->loaded[b->next_loaded];
         if (old > 0 && old - 1 != index)
             put_slot(b, old - 1, NULL);

@@ -55,8 +55,9 @@ static void test_every_form(void **state)
 {
     struct things t = {0};
     struct flag_list rest = {0};
-    char *argv[] = {"x",       "-l", "-c12", "http://a", "--size=none", "-d", "250ms", "--kind", "three",
-                    "--name=", "--share=1.25", "-H", "A: b", "-HC: d",   "--more",      "-",  "-",     NULL};
+    char *argv[] = {
+        "x",       "-l",           "-c12", "http://a", "--size=none", "-d",     "250ms", "--kind", "three",
+        "--name=", "--share=1.25", "-H",   "A: b",     "-HC: d",      "--more", "-",     "-",      NULL};
     assert_int_equal(parse(&t, &rest, argv), -1);
     assert_true(t.loud);
     assert_int_equal(t.count, 12);

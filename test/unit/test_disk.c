@@ -110,6 +110,28 @@ static void chunks_leave_memory_while_it_fills(void **state)
     rig_expect(r, &t);
 }
 
+static void what_was_committed_leaves_when_it_need_not_stay(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "big", .bytes = 12 << 20};
+    rig_open(r);
+    struct object *o = object_begin(r, &t);
+    assert_int_equal(disk_fill_begin(r->disk, o), 0);
+    object_grow(r, o, &t, 6 << 20);
+    rig_until(is_all_committed, o);
+    assert_true(object_ram_bytes(o) > 5 << 20);
+    object_set_resident(o, false); /* it has grown too large for memory */
+    object_grow(r, o, &t, t.bytes);
+    object_seal(o);
+    disk_fill_seal(r->disk, o);
+    rig_settle();
+    disk_close(&r->disk);
+    assert_true(object_ram_bytes(o) < 1 << 20);
+    object_unref(&o);
+    rig_open(r);
+    rig_expect(r, &t);
+}
+
 /* One more chunk than a batch holds: the fill is cut, and what remains ends it. */
 static void a_fill_that_fills_a_batch_leaves_nothing_loose(void **state)
 {
@@ -467,6 +489,7 @@ int main(void)
         T(says_when_it_is_durable),
         T(bodies_up_to_a_mebibyte_come_whole),
         T(chunks_leave_memory_while_it_fills),
+        T(what_was_committed_leaves_when_it_need_not_stay),
         T(a_fill_that_fills_a_batch_leaves_nothing_loose),
         T(nothing_stays_of_an_aborted_fill),
         T(a_torn_object_is_never_seen),

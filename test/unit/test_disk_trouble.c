@@ -128,7 +128,7 @@ static void finds_room_among_scattered_pages(void **state)
                             : size % 6000000;
         struct thing t = numbered((unsigned)(x / 100 % 3000), size);
         rig_store(r, &t);
-        if (i % 64 == 63)
+        if (i % 200 == 199)
             rig_settle();
     }
     rig_settle();

@@ -112,6 +112,9 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w);
 /* Leave: on the waiter's loop, at once and final. */
 void flight_leave(struct flight_waiter *w);
 
+/* Whether the slowest waiter sets the pace of the fetch: who is too slow has to go. Any loop. */
+bool flight_is_paced(const struct flight *f);
+
 /* The reader has sent everything below `position`: an object that is not kept may drop it and go on filling. */
 void flight_waiter_read_to(struct flight_waiter *w, uint64_t position);
 

@@ -205,12 +205,17 @@ void flight_leave(struct flight_waiter *w)
     flight_unref(f);
 }
 
+bool flight_is_paced(const struct flight *f)
+{
+    return atomic_load_explicit(&f->paced, memory_order_acquire);
+}
+
 void flight_waiter_read_to(struct flight_waiter *w, uint64_t position)
 {
     struct flight *f = w->flight;
     uint64_t before = w->position;
     w->position = position;
-    if (f == NULL || !atomic_load_explicit(&f->paced, memory_order_acquire))
+    if (f == NULL || !flight_is_paced(f))
         return;
     struct seat *seat = &f->seats[loop_current()->id];
     if (before <= atomic_load(&seat->lowest) && find_lowest(seat))

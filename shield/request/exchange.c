@@ -444,16 +444,7 @@ static void on_timer(struct loop_timer *t)
         exchange_fail(ex, ERR_WAIT_TIMEOUT);
         return;
     }
-    size_t left = uv_stream_get_write_queue_size(&ex->conn->u.stream);
-    if (left < ex->pending_bytes) { /* slow, but reading */
-        ex->pending_bytes = left;
-        timer_set(l, &ex->timer, l->config->client.write_timeout_ms);
-        return;
-    }
-    metric_limit(l->metrics, WRITE_TIMEOUT);
-    ex->err = ERR_CLIENT_TIMEOUT;
-    exchange_settle_fate(ex, FATE_CUT);
-    exchange_end(ex, false, true);
+    reader_on_timer(ex);
 }
 
 void exchange_on_drained(struct exchange *ex)

@@ -67,7 +67,10 @@ struct exchange {
     struct chunk *loaded; /* what the last load brought */
     uint32_t loaded_index;
     bool loading, pinned;
-    size_t pending_bytes; /* handed to a write that is not through */
+    size_t pending_bytes; /* of a write that is not through: still in it when last looked */
+    uint64_t pending_us, moved_us; /* since when it is pending; when it last moved */
+    uint64_t stalled_us; /* how long writes have been pending in all */
+    uint64_t judged_us, judged_bytes; /* of that, and what had been taken, when the rate was judged last */
     struct cache_status cache_status;
 
     /* for the books */
@@ -96,6 +99,7 @@ void reader_start(struct exchange *ex); /* ex->object and ex->cache_status are s
 void reader_pump(struct exchange *ex);  /* send what can be sent; may end the exchange */
 void reader_stop(struct exchange *ex);  /* drop what it holds */
 void reader_on_drained(struct exchange *ex);
+void reader_on_timer(struct exchange *ex); /* a write is pending: is the client still reading, and fast enough? */
 
 /* ---- invalidate.c ---- */
 /* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and Content-Location point

@@ -1,9 +1,10 @@
 #include "shield/request/exchange_impl.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/err.h"
 
-enum { WRITE_BYTES_MAX = 512 * 1024 };
+enum { WRITE_BYTES_MAX = 512 * 1024, LOOK_MS = 1000, RATE_OVER_US = 5 * 1000 * 1000 };
 
 /* ---- pins: what is read from disk may not be evicted meanwhile ---- */
 
@@ -169,6 +170,58 @@ static void finish_write(struct exchange *ex)
     flight_waiter_read_to(&ex->waiter, ex->position);
 }
 
+/* ---- slow clients ---- */
+
+static void watch_write(struct exchange *ex)
+{
+    ex->pending_bytes = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+    ex->pending_us = ex->moved_us = clock_mono_us();
+    timer_set(ex->env->loop, &ex->timer, MIN(LOOK_MS, ex->env->loop->config->client.write_timeout_ms));
+}
+
+static void cut_slow_client(struct exchange *ex)
+{
+    ex->err = ERR_CLIENT_TIMEOUT;
+    exchange_settle_fate(ex, FATE_CUT);
+    exchange_end(ex, false, true);
+}
+
+/* Only time in which it was the client that we waited for counts (the origin may be slow as well), in stretches of
+ * RATE_OVER_US, so that what the socket's buffers took in at once does not last for ever. */
+static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
+{
+    uint64_t stalled_us = ex->stalled_us + (now_us - ex->pending_us);
+    uint64_t taken = ex->sent_bytes - MIN(ex->sent_bytes, left);
+    uint64_t over_us = stalled_us - ex->judged_us;
+    if (over_us < RATE_OVER_US)
+        return false;
+    bool slow = taken - MIN(taken, ex->judged_bytes) < ex->env->loop->config->client.min_rate * (over_us / 1000) / 1000;
+    ex->judged_us = stalled_us;
+    ex->judged_bytes = taken;
+    return slow;
+}
+
+void reader_on_timer(struct exchange *ex)
+{
+    struct loop *l = ex->env->loop;
+    size_t left = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+    uint64_t now_us = clock_mono_us(), timeout_ms = l->config->client.write_timeout_ms;
+    if (left < ex->pending_bytes) {
+        ex->pending_bytes = left;
+        ex->moved_us = now_us;
+    }
+    if (now_us - ex->moved_us >= timeout_ms * 1000) {
+        metric_limit(l->metrics, WRITE_TIMEOUT);
+        cut_slow_client(ex);
+    } else if (ex->waiter.flight != NULL && flight_is_paced(ex->waiter.flight) &&
+               is_below_min_rate(ex, left, now_us)) {
+        metric_limit(l->metrics, MIN_RATE);
+        cut_slow_client(ex);
+    } else {
+        timer_set(l, &ex->timer, MIN(LOOK_MS, timeout_ms));
+    }
+}
+
 static void send_on(struct exchange *ex)
 {
     while (!ex->last_chunk_sent) {
@@ -191,8 +244,7 @@ static void send_on(struct exchange *ex)
             return;
         }
         if (sent == 0) {
-            ex->pending_bytes = uv_stream_get_write_queue_size(&ex->conn->u.stream);
-            timer_set(ex->env->loop, &ex->timer, ex->env->loop->config->client.write_timeout_ms);
+            watch_write(ex);
             return;
         }
         finish_write(ex);
@@ -227,10 +279,11 @@ void reader_start(struct exchange *ex)
 
 void reader_on_drained(struct exchange *ex)
 {
-    timer_stop(ex->env->loop, &ex->timer);
-    finish_write(ex);
-    if (ex->state != EX_READING)
+    if (ex->state != EX_READING) /* an interim response was out late */
         return;
+    timer_stop(ex->env->loop, &ex->timer);
+    ex->stalled_us += clock_mono_us() - ex->pending_us;
+    finish_write(ex);
     if (ex->last_chunk_sent)
         exchange_end(ex, ex->keep_alive, false);
     else

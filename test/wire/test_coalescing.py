@@ -188,6 +188,25 @@ def test_a_slow_client_does_not_hold_back_the_others(lab):
     assert origin.count() == 1
 
 
+def test_who_never_reads_is_cut_where_the_slowest_sets_the_pace(lab):
+    """Too large to be kept: the fetch waits for its slowest reader, but only for one of client.min_rate."""
+    body = os.urandom(24 << 20)
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"store.ram": "16m", "flight.window": "1m"})
+
+    def when_both_wait(request):
+        shield.wait_metric("collapsed_requests_total", 1)
+        return Reply(body, Cache_Control="max-age=60")
+
+    origin.on("/big", when_both_wait)
+    greedy = lab.client(shield).request("/big")
+    fast = lab.client(shield).request("/big")
+    assert fast.response().body == body
+    shield.wait_metric("limit_reached_total", 1, limit="client.min_rate")
+    assert greedy.response().is_cut
+    assert origin.count() == 1
+
+
 def test_memory_is_of_the_object_not_of_the_waiters(lab):
     origin = lab.origin()
     shield = lab.shield(origin)

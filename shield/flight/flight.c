@@ -146,18 +146,18 @@ void flight_detach(struct flight *f)
 {
     if (!f->attached)
         return;
+    flight_ledger_leave(f); /* first: another may start as soon as it is out of the table */
     f->env->table.detach(f->env->table.ctx, f);
     f->attached = false;
-    flight_ledger_leave(f);
 }
 
 /* Off the table with what came of it; the origin's connection is closed or free already. */
 static void leave_table(struct flight *f, struct object *kept, int err)
 {
     struct flight_table *t = &f->env->table;
+    flight_ledger_leave(f); /* first: another may start as soon as it is out of the table */
     t->ended(t->ctx, f, kept, err);
     f->attached = false;
-    flight_ledger_leave(f);
 }
 
 /* Nothing came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section 4). */
@@ -311,11 +311,10 @@ static void settle(struct flight *f)
     f->kept = f->storing;
     if (f->shared) {
         bool joinable = v->use == USE_SHARE; /* what is not kept: until its first chunk leaves memory */
-        t->settled(t->ctx, f, v, f->storing ? f->object : NULL, joinable);
-        if (!joinable) {
-            f->attached = false;
+        if (!joinable)
             flight_ledger_leave(f);
-        }
+        t->settled(t->ctx, f, v, f->storing ? f->object : NULL, joinable);
+        f->attached = joinable;
     } else {
         t->settled(t->ctx, f, v, f->storing ? f->object : NULL, false);
     }
@@ -342,10 +341,10 @@ static void release_all(struct flight *f)
 {
     struct flight_table *t = &f->env->table;
     origin_call_cancel(&f->call);
+    flight_ledger_leave(f);
     if (f->shared)
         t->settled(t->ctx, f, &f->verdict, NULL, false);
     f->attached = false;
-    flight_ledger_leave(f);
     if (f->leader != NULL)
         f->leader->is_leader = false;
     if (object_state(f->object) == OBJECT_FILLING)

@@ -15,12 +15,12 @@ struct arena {
 
 void *arena_alloc(struct arena *a, size_t n); /* aligned to 16, not zeroed; NULL without memory */
 char *arena_copy(struct arena *a, const char *p, size_t n); /* n bytes and a NUL behind them */
-void arena_fini(struct arena *a); /* frees all, leaves an empty arena */
+void arena_fini(struct arena *a);                           /* frees all, leaves an empty arena */
 
 static inline struct span arena_span(struct arena *a, struct span s)
 {
     char *p = arena_copy(a, s.p, s.len);
-    return (struct span){ p, p != NULL ? s.len : 0 };
+    return (struct span){p, p != NULL ? s.len : 0};
 }
 
 #endif

@@ -9,7 +9,7 @@
 void buf_fini(struct buf *b)
 {
     free(b->p);
-    *b = (struct buf){ 0 };
+    *b = (struct buf){0};
 }
 
 bool buf_reserve(struct buf *b, size_t n)

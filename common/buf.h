@@ -26,7 +26,7 @@ void buf_consume(struct buf *b, size_t n); /* drops the first n bytes */
 
 static inline struct span buf_span(const struct buf *b)
 {
-    return (struct span){ b->p, b->len };
+    return (struct span){b->p, b->len};
 }
 
 /* Decimal digits of v into out (at least 20 bytes); gives their number. */

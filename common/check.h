@@ -9,17 +9,17 @@
 
 _Noreturn void check_failed(const char *kind, const char *what, const char *file, int line);
 
-#define CHECK_(kind, cond)                                                                                   \
-    do {                                                                                                     \
-        if (__builtin_expect(!(cond), 0))                                                                    \
-            check_failed(kind, #cond, __FILE__, __LINE__);                                                   \
+#define CHECK_(kind, cond)                                 \
+    do {                                                   \
+        if (__builtin_expect(!(cond), 0))                  \
+            check_failed(kind, #cond, __FILE__, __LINE__); \
     } while (0)
 
 #define REQUIRE(cond) CHECK_("REQUIRE", cond)
 #define ENSURE(cond)  CHECK_("ENSURE", cond)
 
-#define BIT(n)               (1u << (n))
-#define ARRAY_LEN(a)         (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)                (1u << (n))
+#define ARRAY_LEN(a)          (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
 
 #endif

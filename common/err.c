@@ -7,10 +7,9 @@ struct err_row {
     const char *name, *text;
 };
 
-static const struct err_row rows[] = {
-    { 200, "ok", "success" },
-#define X(name, status, text) { status, #name, text },
-    ERRORS(X)
+static const struct err_row rows[] = {{200, "ok", "success"},
+#define X(name, status, text) {status, #name, text},
+                                      ERRORS(X)
 #undef X
 };
 

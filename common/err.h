@@ -8,42 +8,42 @@
 #include <stdbool.h>
 
 /*    name      status  text */
-#define ERRORS(X)                                                                                            \
-    X(NOMEM, 503, "out of memory")                                                                           \
-    X(BUSY, 503, "a configured limit is reached")                                                            \
-    X(QUEUE_TIMEOUT, 503, "the origin's queue did not move in time")                                         \
-    X(WAIT_TIMEOUT, 504, "no answer within the time a request may wait")                                     \
-    X(HEAD_TIMEOUT, 504, "the origin sent no response head in time")                                         \
-    X(BODY_TIMEOUT, 504, "the origin stopped sending")                                                       \
-    X(CONNECT_TIMEOUT, 504, "the origin did not accept a connection in time")                                \
-    X(CONNECT, 502, "the origin refused the connection")                                                     \
-    X(RESET, 502, "the origin closed the connection")                                                        \
-    X(DNS, 502, "the origin's name did not resolve")                                                         \
-    X(DOWN, 503, "the origin is marked down")                                                                \
-    X(PROTOCOL, 502, "the origin broke HTTP framing or syntax")                                              \
-    X(TRUNCATED, 502, "the origin's body ended early")                                                       \
-    X(PRIVATE_ERROR, 502, "the origin answered with an error that may not be shared")                        \
-    X(PRIVATE_UNAVAILABLE, 503, "the origin is unavailable; its answer may not be shared")                   \
-    X(GONE, 499, "the client left")                                                                          \
-    X(CLIENT_TIMEOUT, 408, "the client took too long")                                                       \
-    X(BAD_REQUEST, 400, "the request is malformed")                                                          \
-    X(HEAD_TOO_LARGE, 431, "the request head is too large")                                                  \
-    X(TOO_MANY_FIELDS, 431, "the request has too many fields")                                               \
-    X(URI_TOO_LONG, 414, "the request target is too long")                                                   \
-    X(CONTENT_TOO_LARGE, 413, "the content is too large")                                                    \
-    X(NOT_IMPLEMENTED, 501, "not implemented")                                                               \
-    X(METHOD, 405, "the method is not allowed here")                                                         \
-    X(VERSION, 505, "the HTTP version is not supported")                                                     \
-    X(MISDIRECTED, 421, "this host is not served here")                                                      \
-    X(FORBIDDEN, 403, "not allowed")                                                                         \
-    X(LOOP, 508, "the request has passed here before")                                                       \
-    X(NOT_FOUND, 404, "not found")                                                                           \
-    X(IO, 503, "the store could not be read or written")                                                     \
-    X(CORRUPT, 503, "a stored record does not verify")                                                       \
-    X(FULL, 503, "the store is full")                                                                        \
-    X(LOCKED, 503, "another process owns it")                                                                \
-    X(SYNTAX, 400, "not the expected syntax")                                                                \
-    X(RANGE, 400, "the value is out of range")                                                               \
+#define ERRORS(X)                                                                          \
+    X(NOMEM, 503, "out of memory")                                                         \
+    X(BUSY, 503, "a configured limit is reached")                                          \
+    X(QUEUE_TIMEOUT, 503, "the origin's queue did not move in time")                       \
+    X(WAIT_TIMEOUT, 504, "no answer within the time a request may wait")                   \
+    X(HEAD_TIMEOUT, 504, "the origin sent no response head in time")                       \
+    X(BODY_TIMEOUT, 504, "the origin stopped sending")                                     \
+    X(CONNECT_TIMEOUT, 504, "the origin did not accept a connection in time")              \
+    X(CONNECT, 502, "the origin refused the connection")                                   \
+    X(RESET, 502, "the origin closed the connection")                                      \
+    X(DNS, 502, "the origin's name did not resolve")                                       \
+    X(DOWN, 503, "the origin is marked down")                                              \
+    X(PROTOCOL, 502, "the origin broke HTTP framing or syntax")                            \
+    X(TRUNCATED, 502, "the origin's body ended early")                                     \
+    X(PRIVATE_ERROR, 502, "the origin answered with an error that may not be shared")      \
+    X(PRIVATE_UNAVAILABLE, 503, "the origin is unavailable; its answer may not be shared") \
+    X(GONE, 499, "the client left")                                                        \
+    X(CLIENT_TIMEOUT, 408, "the client took too long")                                     \
+    X(BAD_REQUEST, 400, "the request is malformed")                                        \
+    X(HEAD_TOO_LARGE, 431, "the request head is too large")                                \
+    X(TOO_MANY_FIELDS, 431, "the request has too many fields")                             \
+    X(URI_TOO_LONG, 414, "the request target is too long")                                 \
+    X(CONTENT_TOO_LARGE, 413, "the content is too large")                                  \
+    X(NOT_IMPLEMENTED, 501, "not implemented")                                             \
+    X(METHOD, 405, "the method is not allowed here")                                       \
+    X(VERSION, 505, "the HTTP version is not supported")                                   \
+    X(MISDIRECTED, 421, "this host is not served here")                                    \
+    X(FORBIDDEN, 403, "not allowed")                                                       \
+    X(LOOP, 508, "the request has passed here before")                                     \
+    X(NOT_FOUND, 404, "not found")                                                         \
+    X(IO, 503, "the store could not be read or written")                                   \
+    X(CORRUPT, 503, "a stored record does not verify")                                     \
+    X(FULL, 503, "the store is full")                                                      \
+    X(LOCKED, 503, "another process owns it")                                              \
+    X(SYNTAX, 400, "not the expected syntax")                                              \
+    X(RANGE, 400, "the value is out of range")                                             \
     X(SYSTEM, 500, "the operating system refused")
 
 enum err {
@@ -51,7 +51,7 @@ enum err {
 #define X(name, status, text) ERR_##name,
     ERRORS(X)
 #undef X
-    ERR_COUNT
+        ERR_COUNT
 };
 
 /* One sentence part for logs and error bodies; "success" for 0. Any thread. */
@@ -60,7 +60,8 @@ const char *err_text(int err);
 /* The code's name as in the table ("HEAD_TIMEOUT"), for logs. Any thread. */
 const char *err_name(int err);
 
-/* Whether it says that the origin gave no final head: refused, reset, unresolved, too late, not HTTP. Any thread. */
+/* Whether it says that the origin gave no final head: refused, reset, unresolved, too late, not HTTP. Any
+ * thread. */
 bool err_is_no_answer(int err);
 
 /* The status a client sees for `err` when nothing better can be served; 200 for 0. Any thread. */

@@ -9,8 +9,8 @@
 
 #define HTTP_DATE_BYTES 29 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
-/* Seconds since 1970 of an IMF-fixdate, RFC 850 or asctime date. `now_s` settles two-digit years (more than 50 years
- * ahead means the past century). False for anything else. */
+/* Seconds since 1970 of an IMF-fixdate, RFC 850 or asctime date. `now_s` settles two-digit years (more than
+ * 50 years ahead means the past century). False for anything else. */
 bool http_date_parse(struct span value, int64_t now_s, int64_t *out_s);
 
 /* An IMF-fixdate into out[HTTP_DATE_BYTES], not terminated. */

@@ -13,66 +13,66 @@
 #include "common/span.h"
 
 /* Fields that code asks for by id: the parser recognises them once, in any case. */
-#define HTTP_FIELDS(X)                                                                                       \
-    X(ACCEPT_ENCODING, "Accept-Encoding")                                                                    \
-    X(ACCEPT_LANGUAGE, "Accept-Language")                                                                    \
-    X(ACCEPT_RANGES, "Accept-Ranges")                                                                        \
-    X(AGE, "Age")                                                                                            \
-    X(AUTHORIZATION, "Authorization")                                                                        \
-    X(CACHE_CONTROL, "Cache-Control")                                                                        \
-    X(CACHE_STATUS, "Cache-Status")                                                                          \
-    X(CDN_CACHE_CONTROL, "CDN-Cache-Control")                                                                \
-    X(CDN_LOOP, "CDN-Loop")                                                                                  \
-    X(CONNECTION, "Connection")                                                                              \
-    X(CONTENT_ENCODING, "Content-Encoding")                                                                  \
-    X(CONTENT_LENGTH, "Content-Length")                                                                      \
-    X(CONTENT_LOCATION, "Content-Location")                                                                  \
-    X(CONTENT_RANGE, "Content-Range")                                                                        \
-    X(CONTENT_TYPE, "Content-Type")                                                                          \
-    X(COOKIE, "Cookie")                                                                                      \
-    X(DATE, "Date")                                                                                          \
-    X(ETAG, "ETag")                                                                                          \
-    X(EXPECT, "Expect")                                                                                      \
-    X(EXPIRES, "Expires")                                                                                    \
-    X(FORWARDED, "Forwarded")                                                                                \
-    X(HOST, "Host")                                                                                          \
-    X(IF_MATCH, "If-Match")                                                                                  \
-    X(IF_MODIFIED_SINCE, "If-Modified-Since")                                                                \
-    X(IF_NONE_MATCH, "If-None-Match")                                                                        \
-    X(IF_RANGE, "If-Range")                                                                                  \
-    X(IF_UNMODIFIED_SINCE, "If-Unmodified-Since")                                                            \
-    X(KEEP_ALIVE, "Keep-Alive")                                                                              \
-    X(LAST_MODIFIED, "Last-Modified")                                                                        \
-    X(LOCATION, "Location")                                                                                  \
-    X(MAX_FORWARDS, "Max-Forwards")                                                                          \
-    X(PRAGMA, "Pragma")                                                                                      \
-    X(PROXY_AUTHENTICATE, "Proxy-Authenticate")                                                              \
-    X(PROXY_AUTHENTICATION_INFO, "Proxy-Authentication-Info")                                                \
-    X(PROXY_AUTHORIZATION, "Proxy-Authorization")                                                            \
-    X(PROXY_CONNECTION, "Proxy-Connection")                                                                  \
-    X(PROXY_STATUS, "Proxy-Status")                                                                          \
-    X(RANGE, "Range")                                                                                        \
-    X(RETRY_AFTER, "Retry-After")                                                                            \
-    X(SERVER, "Server")                                                                                      \
-    X(SET_COOKIE, "Set-Cookie")                                                                              \
-    X(SHIELD_CACHE_CONTROL, "Shield-Cache-Control")                                                          \
-    X(SURROGATE_CONTROL, "Surrogate-Control")                                                                \
-    X(TE, "TE")                                                                                              \
-    X(TRAILER, "Trailer")                                                                                    \
-    X(TRANSFER_ENCODING, "Transfer-Encoding")                                                                \
-    X(UPGRADE, "Upgrade")                                                                                    \
-    X(VARY, "Vary")                                                                                          \
-    X(VIA, "Via")                                                                                            \
-    X(X_FORWARDED_FOR, "X-Forwarded-For")                                                                    \
-    X(X_FORWARDED_HOST, "X-Forwarded-Host")                                                                  \
-    X(X_FORWARDED_PORT, "X-Forwarded-Port")                                                                  \
-    X(X_FORWARDED_PREFIX, "X-Forwarded-Prefix")                                                              \
-    X(X_FORWARDED_PROTO, "X-Forwarded-Proto")                                                                \
-    X(X_FORWARDED_SCHEME, "X-Forwarded-Scheme")                                                              \
-    X(X_FORWARDED_SERVER, "X-Forwarded-Server")                                                              \
-    X(X_HOST, "X-Host")                                                                                      \
-    X(X_HTTP_METHOD_OVERRIDE, "X-HTTP-Method-Override")                                                      \
-    X(X_ORIGINAL_URL, "X-Original-URL")                                                                      \
+#define HTTP_FIELDS(X)                                        \
+    X(ACCEPT_ENCODING, "Accept-Encoding")                     \
+    X(ACCEPT_LANGUAGE, "Accept-Language")                     \
+    X(ACCEPT_RANGES, "Accept-Ranges")                         \
+    X(AGE, "Age")                                             \
+    X(AUTHORIZATION, "Authorization")                         \
+    X(CACHE_CONTROL, "Cache-Control")                         \
+    X(CACHE_STATUS, "Cache-Status")                           \
+    X(CDN_CACHE_CONTROL, "CDN-Cache-Control")                 \
+    X(CDN_LOOP, "CDN-Loop")                                   \
+    X(CONNECTION, "Connection")                               \
+    X(CONTENT_ENCODING, "Content-Encoding")                   \
+    X(CONTENT_LENGTH, "Content-Length")                       \
+    X(CONTENT_LOCATION, "Content-Location")                   \
+    X(CONTENT_RANGE, "Content-Range")                         \
+    X(CONTENT_TYPE, "Content-Type")                           \
+    X(COOKIE, "Cookie")                                       \
+    X(DATE, "Date")                                           \
+    X(ETAG, "ETag")                                           \
+    X(EXPECT, "Expect")                                       \
+    X(EXPIRES, "Expires")                                     \
+    X(FORWARDED, "Forwarded")                                 \
+    X(HOST, "Host")                                           \
+    X(IF_MATCH, "If-Match")                                   \
+    X(IF_MODIFIED_SINCE, "If-Modified-Since")                 \
+    X(IF_NONE_MATCH, "If-None-Match")                         \
+    X(IF_RANGE, "If-Range")                                   \
+    X(IF_UNMODIFIED_SINCE, "If-Unmodified-Since")             \
+    X(KEEP_ALIVE, "Keep-Alive")                               \
+    X(LAST_MODIFIED, "Last-Modified")                         \
+    X(LOCATION, "Location")                                   \
+    X(MAX_FORWARDS, "Max-Forwards")                           \
+    X(PRAGMA, "Pragma")                                       \
+    X(PROXY_AUTHENTICATE, "Proxy-Authenticate")               \
+    X(PROXY_AUTHENTICATION_INFO, "Proxy-Authentication-Info") \
+    X(PROXY_AUTHORIZATION, "Proxy-Authorization")             \
+    X(PROXY_CONNECTION, "Proxy-Connection")                   \
+    X(PROXY_STATUS, "Proxy-Status")                           \
+    X(RANGE, "Range")                                         \
+    X(RETRY_AFTER, "Retry-After")                             \
+    X(SERVER, "Server")                                       \
+    X(SET_COOKIE, "Set-Cookie")                               \
+    X(SHIELD_CACHE_CONTROL, "Shield-Cache-Control")           \
+    X(SURROGATE_CONTROL, "Surrogate-Control")                 \
+    X(TE, "TE")                                               \
+    X(TRAILER, "Trailer")                                     \
+    X(TRANSFER_ENCODING, "Transfer-Encoding")                 \
+    X(UPGRADE, "Upgrade")                                     \
+    X(VARY, "Vary")                                           \
+    X(VIA, "Via")                                             \
+    X(X_FORWARDED_FOR, "X-Forwarded-For")                     \
+    X(X_FORWARDED_HOST, "X-Forwarded-Host")                   \
+    X(X_FORWARDED_PORT, "X-Forwarded-Port")                   \
+    X(X_FORWARDED_PREFIX, "X-Forwarded-Prefix")               \
+    X(X_FORWARDED_PROTO, "X-Forwarded-Proto")                 \
+    X(X_FORWARDED_SCHEME, "X-Forwarded-Scheme")               \
+    X(X_FORWARDED_SERVER, "X-Forwarded-Server")               \
+    X(X_HOST, "X-Host")                                       \
+    X(X_HTTP_METHOD_OVERRIDE, "X-HTTP-Method-Override")       \
+    X(X_ORIGINAL_URL, "X-Original-URL")                       \
     X(X_REWRITE_URL, "X-Rewrite-URL")
 
 enum http_field_id {
@@ -80,20 +80,21 @@ enum http_field_id {
 #define X(id, text) FIELD_##id,
     HTTP_FIELDS(X)
 #undef X
-    FIELD_COUNT
+        FIELD_COUNT
 };
 
 _Static_assert(FIELD_COUNT <= 64, "http_head.present is 64 bits");
 
 /* Methods that code asks for; any other token is METHOD_OTHER and passes with its text unchanged. */
-#define HTTP_METHODS(X) X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(OPTIONS) X(TRACE) X(CONNECT) X(PATCH) X(PURGE)
+#define HTTP_METHODS(X) \
+    X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(OPTIONS) X(TRACE) X(CONNECT) X(PATCH) X(PURGE)
 
 enum http_method {
     METHOD_OTHER = 0,
 #define X(m) METHOD_##m,
     HTTP_METHODS(X)
 #undef X
-    METHOD_COUNT
+        METHOD_COUNT
 };
 
 struct http_field {
@@ -151,8 +152,9 @@ struct span http_reason(int status);
 int http_head_copy(struct http_head *to, const struct http_head *from, struct arena *a);
 
 /* Whether the field is named in Connection, or is hop-by-hop by itself (RFC 9110 section 7.6.1: Connection,
- * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-Auth*). Fields that Connection may
- * never remove (Host, Content-Length, Cache-Control, Vary and the like) are not hop-by-hop even when named. */
+ * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-Auth*). Fields that Connection
+ * may never remove (Host, Content-Length, Cache-Control, Vary and the like) are not hop-by-hop even when
+ * named. */
 bool http_is_hop_by_hop(const struct http_head *h, const struct http_field *f);
 
 /* Walks a comma-separated list (RFC 9110 section 5.6.1), respecting quoted strings: takes the next non-empty
@@ -164,7 +166,8 @@ struct http_list_it {
     uint32_t field; /* index of the field after the one being walked */
     struct span rest;
 };
-bool http_list_each(const struct http_head *h, enum http_field_id id, struct http_list_it *it, struct span *item);
+bool http_list_each(const struct http_head *h, enum http_field_id id, struct http_list_it *it,
+                    struct span *item);
 
 /* Whether the list field `id` has `token` (any case) as an element, parameters aside. */
 bool http_list_has(const struct http_head *h, enum http_field_id id, struct span token);

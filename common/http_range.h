@@ -13,12 +13,12 @@ struct http_range_spec {
     uint64_t first, last, suffix;
 };
 
-/* Parse "bytes=..." with at most `cap` specs. Returns how many, 0 when the field is to be ignored (another unit,
- * malformed, first > last), or -1 when there are more than `cap`. */
+/* Parse "bytes=..." with at most `cap` specs. Returns how many, 0 when the field is to be ignored (another
+ * unit, malformed, first > last), or -1 when there are more than `cap`. */
 int http_range_parse(struct span value, struct http_range_spec *out, int cap);
 
-/* Hold a spec against the length of the representation: gives [*first, *last] inclusive, or false when it is not
- * satisfiable (RFC 9110 section 14.1.2). */
+/* Hold a spec against the length of the representation: gives [*first, *last] inclusive, or false when it is
+ * not satisfiable (RFC 9110 section 14.1.2). */
 bool http_range_resolve(const struct http_range_spec *spec, uint64_t length, uint64_t *first, uint64_t *last);
 
 /* Parse "bytes a-b/len", "bytes a-b/ *" (*length = UINT64_MAX) or "bytes * /len" (*unsatisfied = true). */

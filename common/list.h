@@ -59,8 +59,8 @@ static inline void list_splice_tail(struct list_node *to, struct list_node *from
 }
 
 #define list_each(node, head) for (struct list_node *node = (head)->next; node != (head); node = node->next)
-#define list_each_safe(node, head)                                                                           \
-    for (struct list_node *node = (head)->next, *next_##node = node->next; node != (head);                   \
+#define list_each_safe(node, head)                                                         \
+    for (struct list_node *node = (head)->next, *next_##node = node->next; node != (head); \
          node = next_##node, next_##node = node->next)
 
 #endif

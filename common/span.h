@@ -12,12 +12,12 @@ struct span {
     size_t len;
 };
 
-#define SPAN(literal)   ((struct span){ "" literal, sizeof(literal) - 1 })
-#define SPAN_FMT(s)     (int)(s).len, (s).p /* for "%.*s" */
+#define SPAN(literal) ((struct span){"" literal, sizeof(literal) - 1})
+#define SPAN_FMT(s)   (int)(s).len, (s).p /* for "%.*s" */
 
 static inline struct span span_of(const char *text)
 {
-    return (struct span){ text, strlen(text) };
+    return (struct span){text, strlen(text)};
 }
 
 static inline bool span_eq(struct span a, struct span b)
@@ -48,7 +48,7 @@ static inline bool span_starts(struct span s, struct span prefix)
 
 static inline struct span span_from(struct span s, size_t at)
 {
-    return at >= s.len ? (struct span){ s.p + s.len, 0 } : (struct span){ s.p + at, s.len - at };
+    return at >= s.len ? (struct span){s.p + s.len, 0} : (struct span){s.p + at, s.len - at};
 }
 
 /* Without leading and trailing OWS (SP and HTAB, RFC 9110 section 5.6.3). */

@@ -14,7 +14,7 @@ static void print(FILE *to, struct buf *text)
 
 static int help(void)
 {
-    struct buf text = { 0 };
+    struct buf text = {0};
     cli_help(&text);
     print(stdout, &text);
     return 0;
@@ -28,7 +28,7 @@ static int version(void)
 
 static int dump(const struct cli *cli)
 {
-    struct buf text = { 0 }, errors = { 0 };
+    struct buf text = {0}, errors = {0};
     struct config *config = NULL;
     int err = config_load_for_dump(&config, cli->config_file, cli->overrides, cli->n, &errors);
     print(stderr, &errors);
@@ -42,7 +42,7 @@ static int dump(const struct cli *cli)
 
 static int load(const struct cli *cli, struct config **out)
 {
-    struct buf errors = { 0 };
+    struct buf errors = {0};
     int err = config_load(out, cli->config_file, cli->overrides, cli->n, &errors);
     print(stderr, &errors);
     return err == 0 ? 0 : 2;
@@ -67,19 +67,29 @@ static int run(const struct cli *cli)
 
 int main(int argc, char **argv)
 {
-    struct cli cli = { 0 };
-    struct buf errors = { 0 };
+    struct cli cli = {0};
+    struct buf errors = {0};
     int code = 2;
     if (cli_parse(argc, argv, &cli, &errors) != 0) {
         buf_put_lit(&errors, "try: shield --help\n");
         print(stderr, &errors);
     } else {
         switch (cli.mode) {
-        case CLI_HELP: code = help(); break;
-        case CLI_VERSION: code = version(); break;
-        case CLI_DUMP: code = dump(&cli); break;
-        case CLI_TEST: code = test(&cli); break;
-        case CLI_RUN: code = run(&cli); break;
+        case CLI_HELP:
+            code = help();
+            break;
+        case CLI_VERSION:
+            code = version();
+            break;
+        case CLI_DUMP:
+            code = dump(&cli);
+            break;
+        case CLI_TEST:
+            code = test(&cli);
+            break;
+        case CLI_RUN:
+            code = run(&cli);
+            break;
         }
     }
     cli_fini(&cli);

@@ -17,7 +17,7 @@
 enum { FD_RESERVE = 512, STORE_READERS = 2 };
 
 enum { SIGNALS = 5 };
-static const int signal_numbers[SIGNALS] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+static const int signal_numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
 
 struct service {
     struct config *config;       /* the one in force */
@@ -103,7 +103,7 @@ static void on_worker_empty(void *ctx)
 
 static void reload(struct service *s)
 {
-    struct buf errors = { 0 }, restart = { 0 };
+    struct buf errors = {0}, restart = {0};
     struct config *next = NULL;
     int err = config_load(&next, s->cli->config_file, s->cli->overrides, s->cli->n, &errors);
     if (err == 0)
@@ -115,8 +115,8 @@ static void reload(struct service *s)
     if (err != 0) {
         log_error("reload: refused, the running configuration stays");
     } else if (restart.len > 0) {
-        log_error("reload: refused, the running configuration stays: these need a restart: %.*s", (int)restart.len,
-                  restart.p);
+        log_error("reload: refused, the running configuration stays: these need a restart: %.*s",
+                  (int)restart.len, restart.p);
     } else {
         for (unsigned i = 0; i < s->n_workers; i++)
             worker_reload(&s->workers[i], next);
@@ -252,15 +252,15 @@ static int make_workers(struct service *s)
     for (unsigned i = 0; i < s->n_workers; i++) {
         s->empties[i].service = s;
         s->loops[i] = &s->workers[i].loop;
-        struct worker_options options = { .id = i,
-                                          .config = s->config,
-                                          .loops = s->loops,
-                                          .n_loops = s->n_workers,
-                                          .gates = s->gates,
-                                          .cache = s->cache,
-                                          .disk = s->disk,
-                                          .on_empty = on_worker_empty,
-                                          .ctx = &s->empties[i] };
+        struct worker_options options = {.id = i,
+                                         .config = s->config,
+                                         .loops = s->loops,
+                                         .n_loops = s->n_workers,
+                                         .gates = s->gates,
+                                         .cache = s->cache,
+                                         .disk = s->disk,
+                                         .on_empty = on_worker_empty,
+                                         .ctx = &s->empties[i]};
         int err = worker_init(&s->workers[i], &options);
         for (uint32_t k = 0; err == 0 && k < s->n_sockets; k++)
             err = worker_listen(&s->workers[i], &s->sockets[k]);
@@ -282,15 +282,15 @@ static bool is_draining(void *ctx)
 
 static int open_admin(struct service *s, struct buf *errors)
 {
-    struct admin_sources sources = { .cache = s->cache, .disk = s->disk, .is_ready = is_ready,
-                                     .is_draining = is_draining, .ctx = s };
+    struct admin_sources sources = {
+        .cache = s->cache, .disk = s->disk, .is_ready = is_ready, .is_draining = is_draining, .ctx = s};
     return admin_open(&s->admin, &s->loop, &sources, errors);
 }
 
 /* For whoever waits for it to begin; in one write, and without time and level. */
 static void say_ready(struct service *s)
 {
-    struct buf line = { 0 };
+    struct buf line = {0};
     buf_put_lit(&line, "ready listen=");
     for (uint32_t i = 0; i < s->n_sockets; i++) {
         if (i > 0)
@@ -368,7 +368,7 @@ int service_run(struct config *config, const struct cli *cli)
 {
     static struct service service; /* as long as the process */
     struct service *s = &service;
-    struct buf errors = { 0 };
+    struct buf errors = {0};
     s->config = config;
     s->first_config = config_ref(config);
     s->cli = cli;

@@ -20,7 +20,7 @@ static void on_connection(struct listener *n, uv_stream_t *server)
 
 int worker_init(struct worker *w, const struct worker_options *o)
 {
-    *w = (struct worker){ .on_empty = o->on_empty, .ctx = o->ctx };
+    *w = (struct worker){.on_empty = o->on_empty, .ctx = o->ctx};
     int err = loop_init(&w->loop, o->id, o->config);
     if (err != 0)
         return err;
@@ -29,12 +29,12 @@ int worker_init(struct worker *w, const struct worker_options *o)
         loop_fini(&w->loop);
         return err;
     }
-    w->flights = (struct flight_env){ .loop = &w->loop,
-                                      .loops = o->loops,
-                                      .n_loops = o->n_loops,
-                                      .pool = &w->pool,
-                                      .disk = o->disk,
-                                      .table = cache_flight_table(o->cache) };
+    w->flights = (struct flight_env){.loop = &w->loop,
+                                     .loops = o->loops,
+                                     .n_loops = o->n_loops,
+                                     .pool = &w->pool,
+                                     .disk = o->disk,
+                                     .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);
     exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights);
     h1_server_init(&w->server, &w->exchanges, on_server_empty);
@@ -108,7 +108,8 @@ struct reload {
 static void deliver_reload(struct mail *m)
 {
     struct reload *r = container_of(m, struct reload, mail);
-    if (upstream_pool_resize(&r->worker->pool, r->config) != 0 || loop_set_config(&r->worker->loop, r->config) != 0)
+    if (upstream_pool_resize(&r->worker->pool, r->config) != 0 ||
+        loop_set_config(&r->worker->loop, r->config) != 0)
         log_error("reload: out of memory: worker %u keeps its configuration", r->worker->loop.id);
     config_unref(&r->config);
     free(r);
@@ -121,7 +122,7 @@ void worker_reload(struct worker *w, struct config *config)
         log_error("reload: out of memory: worker %u keeps its configuration", w->loop.id);
         return;
     }
-    *r = (struct reload){ .mail.deliver = deliver_reload, .worker = w, .config = config_ref(config) };
+    *r = (struct reload){.mail.deliver = deliver_reload, .worker = w, .config = config_ref(config)};
     loop_post(&w->loop, &r->mail);
 }
 

@@ -36,8 +36,8 @@ int worker_init(struct worker *w, const struct worker_options *o);
 int worker_listen(struct worker *w, struct listen_socket *s); /* its socket of `s` */
 int worker_start(struct worker *w);
 
-/* Any thread. Drain: no new connections, answers come to their end, then on_empty (once). Abort: cut what is left. Stop:
- * after on_empty of all workers: the thread ends. */
+/* Any thread. Drain: no new connections, answers come to their end, then on_empty (once). Abort: cut what is
+ * left. Stop: after on_empty of all workers: the thread ends. */
 void worker_drain(struct worker *w);
 void worker_abort(struct worker *w);
 void worker_stop(struct worker *w);

@@ -158,7 +158,7 @@ static enum miss_reason why_missed(const struct entry *e, const struct object *s
 static void answer_alone(const struct cache_question *q, struct object *stale, enum miss_reason reason,
                          struct cache_reply *out)
 {
-    *out = (struct cache_reply){ .answer = CACHE_ALONE, .reason = reason };
+    *out = (struct cache_reply){.answer = CACHE_ALONE, .reason = reason};
     if (stale != NULL && q->what.method == METHOD_GET &&
         (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
         out->object = object_ref(stale);
@@ -170,10 +170,10 @@ static void answer_failed(const struct config *cfg, struct object *o, int64_t no
 {
     enum stale_cause cause = err_is_no_answer(err) ? STALE_DISCONNECTED : STALE_OVERLOADED;
     bool stale = o != NULL && policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, cause);
-    *out = (struct cache_reply){ .answer = stale ? CACHE_STALE : CACHE_FAILED,
-                                 .object = stale ? object_ref(o) : NULL,
-                                 .reason = out->reason,
-                                 .err = err };
+    *out = (struct cache_reply){.answer = stale ? CACHE_STALE : CACHE_FAILED,
+                                .object = stale ? object_ref(o) : NULL,
+                                .reason = out->reason,
+                                .err = err};
 }
 
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
@@ -191,14 +191,15 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         bool allowed = policy_may_answer(cfg, q->what.head, facts, now_ms);
         if (allowed && !q->only_new && facts_reusable(facts, now_ms) &&
             !policy_has_origin_condition(q->what.head)) { /* RFC 9111 section 4.3.2 */
-            *out = (struct cache_reply){ .answer = CACHE_HIT, .object = object_ref(o) };
+            *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
             return NULL;
         }
         if (!allowed)
             o = NULL; /* neither served nor validated for this request */
     }
     if (!q->may_join) {
-        answer_alone(q, NULL, MISSED_AUTHORIZATION, out); /* a shared validation would not carry its credentials */
+        answer_alone(q, NULL, MISSED_AUTHORIZATION,
+                     out); /* a shared validation would not carry its credentials */
         return NULL;
     }
     if (q->only_new) {
@@ -216,7 +217,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_failed(cfg, o, now_ms, e->mark_err, out);
         return NULL;
     }
-    *out = (struct cache_reply){ .answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o) };
+    *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o)};
     struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
     int err = 0;
     if (f != NULL) {
@@ -282,9 +283,10 @@ static bool on_found(void *ctx, struct flight *f, struct object *o)
     int64_t now_ms = clock_wall_ms();
     bool answers = facts_reusable(facts, now_ms) && policy_may_answer(cfg, what->head, facts, now_ms);
     struct shard *s = shard_of(c, what->key_hash);
-    struct object *fallen[2] = { NULL, NULL };
+    struct object *fallen[2] = {NULL, NULL};
     pthread_mutex_lock(&s->lock);
-    bool fenced = flight_slot(f) == NULL; /* invalidated while the disk was read: this is what was invalidated */
+    bool fenced =
+        flight_slot(f) == NULL; /* invalidated while the disk was read: this is what was invalidated */
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
     answers &= !fenced;
     if (answers)
@@ -311,7 +313,8 @@ static void mark_uncacheable(struct shard *s, struct entry *e, const struct verd
         metric_limit(l->metrics, MAX_UNCACHEABLE);
 }
 
-static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object, bool joinable)
+static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
+                       bool joinable)
 {
     struct cache *c = ctx;
     struct loop *l = loop_current();
@@ -369,7 +372,7 @@ static void on_ended(void *ctx, struct flight *f, struct object *object, int err
     struct cache *c = ctx;
     struct loop *l = loop_current();
     const struct flight_request *what = flight_what(f);
-    struct object *fallen[2] = { NULL, NULL };
+    struct object *fallen[2] = {NULL, NULL};
     struct shard *s = shard_of(c, what->key_hash);
     bool put = false;
     if (what->key.len == 0)
@@ -391,8 +394,8 @@ static void on_ended(void *ctx, struct flight *f, struct object *object, int err
 
 struct flight_table cache_flight_table(struct cache *c)
 {
-    return (struct flight_table){ .found = on_found, .settled = on_settled, .detach = on_detach,
-                                  .ended = on_ended, .ctx = c };
+    return (struct flight_table){
+        .found = on_found, .settled = on_settled, .detach = on_detach, .ended = on_ended, .ctx = c};
 }
 
 /* ---- the disk and invalidation ---- */
@@ -450,7 +453,8 @@ void cache_invalidate(struct cache *c, struct flight_env *env, struct span key)
         dropped = e->variants;
         e->variants = NULL;
         e->n_variants = 0;
-        list_each_safe (n, &e->flights) { /* what they bring may be older than the change: nobody new joins them */
+        list_each_safe (
+            n, &e->flights) { /* what they bring may be older than the change: nobody new joins them */
             struct flight *f = flight_of_table_link(n);
             unlink_flight(c, f);
             flight_fence(f);
@@ -511,7 +515,7 @@ struct ram *cache_ram(struct cache *c)
 
 void cache_get_stats(struct cache *c, struct cache_stats *out)
 {
-    *out = (struct cache_stats){ .flights = atomic_load(&c->flights) };
+    *out = (struct cache_stats){.flights = atomic_load(&c->flights)};
     for (int i = 0; i < SHARDS; i++) {
         struct shard *s = &c->shards[i];
         pthread_mutex_lock(&s->lock);

@@ -1,7 +1,8 @@
 /* cache - the index of stored responses and the table of flights, in one.
  *
- * Sharded by key; a shard has one lock for both, so that "look up, else join, else start" is one step and at most one
- * shareable fetch of a key is a proof, not a hope. No lock is held across I/O or a callback. Any loop may ask. */
+ * Sharded by key; a shard has one lock for both, so that "look up, else join, else start" is one step and at
+ * most one shareable fetch of a key is a proof, not a hope. No lock is held across I/O or a callback. Any
+ * loop may ask. */
 #ifndef SHIELD_CACHE_CACHE_H
 #define SHIELD_CACHE_CACHE_H
 
@@ -27,17 +28,17 @@ struct ram *cache_ram(struct cache *c);
 uint64_t cache_hash(const struct cache *c, struct span key);
 
 enum cache_answer {
-    CACHE_HIT,     /* object: one reference, the caller's */
-    CACHE_WAIT,    /* the waiter has joined a flight, or started one: see waiter.is_leader */
-    CACHE_ALONE,   /* fetch alone; `object` may hold a stored response to validate */
-    CACHE_STALE,   /* object: stale, and to be served as such, since the answer would be err */
-    CACHE_FAILED,  /* answer err: the origin gave none a moment ago, or a limit is reached */
+    CACHE_HIT,    /* object: one reference, the caller's */
+    CACHE_WAIT,   /* the waiter has joined a flight, or started one: see waiter.is_leader */
+    CACHE_ALONE,  /* fetch alone; `object` may hold a stored response to validate */
+    CACHE_STALE,  /* object: stale, and to be served as such, since the answer would be err */
+    CACHE_FAILED, /* answer err: the origin gave none a moment ago, or a limit is reached */
 };
 
 struct cache_question {
-    struct flight_env *env; /* of the calling loop */
-    struct flight_request what; /* key, key_hash, method, head, host, path_query, origin_index; kind and the rest are set
-                                 * here */
+    struct flight_env *env;     /* of the calling loop */
+    struct flight_request what; /* key, key_hash, method, head, host, path_query, origin_index; kind and the
+                                 * rest are set here */
     struct flight_waiter *waiter;
     bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
     bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
@@ -52,8 +53,8 @@ struct cache_reply {
 
 void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out);
 
-/* Nothing stored for the key may be served without validation any more (RFC 9111 section 4.4): forgets all variants, in
- * memory and on disk. */
+/* Nothing stored for the key may be served without validation any more (RFC 9111 section 4.4): forgets all
+ * variants, in memory and on disk. */
 void cache_invalidate(struct cache *c, struct flight_env *env, struct span key);
 
 struct cache_stats {

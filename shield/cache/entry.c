@@ -88,7 +88,7 @@ struct entry *shard_find_or_add(struct shard *s, uint64_t hash, struct span key)
     if (e == NULL)
         return NULL;
     memcpy(e + 1, key.p, key.len);
-    e->key = (struct span){ (char *)(e + 1), key.len };
+    e->key = (struct span){(char *)(e + 1), key.len};
     e->hash = hash;
     list_init(&e->flights);
     list_init(&e->mark_link);
@@ -128,15 +128,15 @@ bool entry_set_names(struct entry *e, struct span names)
     if (names.len > 0)
         memcpy(p, names.p, names.len);
     free((char *)e->names.p);
-    e->names = (struct span){ p, names.len };
+    e->names = (struct span){p, names.len};
     e->names_known = true;
     return true;
 }
 
-struct object *entry_find_variant(const struct entry *e, const struct config *cfg, const struct http_head *request,
-                                  struct buf *scratch)
+struct object *entry_find_variant(const struct entry *e, const struct config *cfg,
+                                  const struct http_head *request, struct buf *scratch)
 {
-    struct span names = { 0 }; /* whose key `scratch` holds */
+    struct span names = {0}; /* whose key `scratch` holds */
     bool have_key = false;
     for (const struct variant *v = e->variants; v != NULL; v = v->next) {
         const struct stored_head *h = object_head(v->object);
@@ -178,7 +178,7 @@ bool entry_put_variant(struct entry *e, struct object *o, uint32_t max_variants,
             break;
         }
     }
-    *fresh = (struct variant){ .next = e->variants, .object = object_ref(o) };
+    *fresh = (struct variant){.next = e->variants, .object = object_ref(o)};
     e->variants = fresh;
     if (++e->n_variants > max_variants) {
         struct variant **last = &e->variants;
@@ -219,7 +219,8 @@ void shard_unmark(struct shard *s, struct entry *e)
     e->mark_ttl_ms = 0;
 }
 
-void shard_mark(struct shard *s, struct entry *e, enum mark_kind kind, int err, uint64_t now_ms, uint64_t ttl_ms)
+void shard_mark(struct shard *s, struct entry *e, enum mark_kind kind, int err, uint64_t now_ms,
+                uint64_t ttl_ms)
 {
     shard_unmark(s, e);
     if (ttl_ms == 0)

@@ -23,7 +23,8 @@ struct entry {
     struct variant *variants;
     uint32_t n_variants;
     struct list_node flights;
-    /* remembered for a while: that the key is uncacheable, too large to be kept, or that the origin gave no answer */
+    /* remembered for a while: that the key is uncacheable, too large to be kept, or that the origin gave no
+     * answer */
     enum mark_kind mark;
     int mark_err;
     uint64_t mark_until_ms, mark_ttl_ms; /* monotonic; the last error's ttl, for doubling */
@@ -48,15 +49,17 @@ void shard_tidy(struct shard *s, struct entry *e, uint64_t now_ms);
 bool entry_set_names(struct entry *e, struct span names);
 
 /* The variant that `request` selects, or NULL. `scratch` is overwritten. */
-struct object *entry_find_variant(const struct entry *e, const struct config *cfg, const struct http_head *request,
-                                  struct buf *scratch);
-/* Put `o` in the place of the same variant, or in front; gives the references that fall out (at most two: the replaced
- * one, and the oldest above max_variants). Takes a reference to `o`. Returns false without memory. */
+struct object *entry_find_variant(const struct entry *e, const struct config *cfg,
+                                  const struct http_head *request, struct buf *scratch);
+/* Put `o` in the place of the same variant, or in front; gives the references that fall out (at most two: the
+ * replaced one, and the oldest above max_variants). Takes a reference to `o`. Returns false without memory.
+ */
 bool entry_put_variant(struct entry *e, struct object *o, uint32_t max_variants, struct object *fallen[2]);
 /* Take the object out; true and the index's reference in *out when it was there. */
 bool entry_take_variant(struct entry *e, const struct object *o, struct object **out);
 
-void shard_mark(struct shard *s, struct entry *e, enum mark_kind kind, int err, uint64_t now_ms, uint64_t ttl_ms);
+void shard_mark(struct shard *s, struct entry *e, enum mark_kind kind, int err, uint64_t now_ms,
+                uint64_t ttl_ms);
 void shard_unmark(struct shard *s, struct entry *e);
 bool entry_is_marked(const struct entry *e, enum mark_kind kind, uint64_t now_ms);
 /* Drop expired marks from the front, and the oldest above `max`; true when the bound was reached. */

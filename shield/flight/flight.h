@@ -1,15 +1,17 @@
 /* flight - one origin fetch, shared by every request that wants it.
  *
- * The first miss on a key starts a flight. Later misses join it as waiters and read the same object while it fills, so
- * that in a stampede the origin sees one request, however many wait. It looks on disk first, then asks the origin.
+ * The first miss on a key starts a flight. Later misses join it as waiters and read the same object while it
+ * fills, so that in a stampede the origin sees one request, however many wait. It looks on disk first, then
+ * asks the origin.
  *
  *   NEW --> DISK --> HEAD --> BODY --> DONE    DISK found a fresh record: DONE at once
  *    |        |        `------`--`---> FAILED  the waiters get one shared error, or are cut
  *    `--------`----------------------> HEAD, FAILED
  *
- * A *shared* flight stands in the cache's table from NEW until it is detached: when it ends, or when it may no longer be
- * joined. A *solo* flight is one client's own fetch (a pass, a released request) and never stands there; the code is the
- * same. A flight belongs to the loop that made it; waiters sit on their own loops, in the flight's seat there. */
+ * A *shared* flight stands in the cache's table from NEW until it is detached: when it ends, or when it may
+ * no longer be joined. A *solo* flight is one client's own fetch (a pass, a released request) and never
+ * stands there; the code is the same. A flight belongs to the loop that made it; waiters sit on their own
+ * loops, in the flight's seat there. */
 #ifndef SHIELD_FLIGHT_FLIGHT_H
 #define SHIELD_FLIGHT_FLIGHT_H
 
@@ -24,7 +26,8 @@ struct flight_env;
 
 enum flight_event {
     FLIGHT_HEAD,     /* flight_object is there to be read */
-    FLIGHT_PROGRESS, /* it has grown, is sealed or has failed: in the latter cases leave, nothing more will come */
+    FLIGHT_PROGRESS, /* it has grown, is sealed or has failed: in the latter cases leave, nothing more will
+                        come */
     /* from here on: the last event, the waiter is out already */
     FLIGHT_RELEASED, /* may not be shared: fetch alone */
     FLIGHT_VARIED,   /* it is another variant: look up again */
@@ -34,13 +37,13 @@ enum flight_event {
 
 /* Embed this in your own struct: joining allocates nothing for the waiter. */
 struct flight_waiter {
-    struct list_node link; /* private */
-    struct flight *flight; /* NULL when in none */
+    struct list_node link;           /* private */
+    struct flight *flight;           /* NULL when in none */
     const struct http_head *request; /* yours; lives as long as you wait */
-    bool is_leader;   /* the flight was started for this one */
-    bool wants_range; /* released when the object will not be kept */
-    bool told_head;   /* private */
-    uint64_t told_bytes; /* private: what it has been told of */
+    bool is_leader;                  /* the flight was started for this one */
+    bool wants_range;                /* released when the object will not be kept */
+    bool told_head;                  /* private */
+    uint64_t told_bytes;             /* private: what it has been told of */
     int err;
     uint32_t retry_after_s; /* with FLIGHT_FAILED: what the origin asked for; 0: nothing */
     uint64_t joined_us;
@@ -63,18 +66,21 @@ struct flight_request {
     enum http1_framing content;
     uint64_t content_length;
     struct object *validating; /* a stored response to validate, or NULL; a reference is taken */
-    struct object *freshens;   /* of a HEAD: the stored GET that its answer may renew (RFC 9111 section 4.3.5), or NULL */
-    bool may_store;            /* solo: its answer may be stored where the policy permits */
+    struct object
+        *freshens; /* of a HEAD: the stored GET that its answer may renew (RFC 9111 section 4.3.5), or NULL */
+    bool may_store; /* solo: its answer may be stored where the policy permits */
     struct span client_ip;
 };
 
 /* How the table hears of a flight's life: called on the flight's loop, without locks held. */
 struct flight_table {
-    /* The disk had `o` (sealed). True: it answers the flight, which has left the table; false: it may only be validated. */
+    /* The disk had `o` (sealed). True: it answers the flight, which has left the table; false: it may only be
+     * validated. */
     bool (*found)(void *ctx, struct flight *f, struct object *o);
-    /* The head is known. `object` is what will be stored (FILLING), or NULL when nothing will be; when the flight may not be
-     * joined any more it has left the table on return. */
-    void (*settled)(void *ctx, struct flight *f, const struct verdict *v, struct object *object, bool joinable);
+    /* The head is known. `object` is what will be stored (FILLING), or NULL when nothing will be; when the
+     * flight may not be joined any more it has left the table on return. */
+    void (*settled)(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
+                    bool joinable);
     /* No newcomers from now on. */
     void (*detach)(void *ctx, struct flight *f);
     /* The end: `object` sealed and to be kept, or NULL with why. The flight has left the table on return. */
@@ -98,15 +104,17 @@ void flight_env_init(struct flight_env *env);
 /* End every flight of the loop: when no client is left. */
 void flight_env_stop(struct flight_env *env);
 
-/* A flight in state NEW with one reference for its own life; NULL without memory. `shared`: it is in the table. */
+/* A flight in state NEW with one reference for its own life; NULL without memory. `shared`: it is in the
+ * table. */
 struct flight *flight_new(struct flight_env *env, const struct flight_request *request, bool shared);
 /* Start it; on its loop. Events come from later turns. */
 void flight_launch(struct flight *f);
 /* Drop a flight that was never launched. */
 void flight_discard(struct flight **slot);
 
-/* Join: from any loop, under the table's lock for a shared flight. Sets *w up and always follows with an event on the
- * calling loop from a later turn. ERR_BUSY when flight.max_waiters or max_waiters_total is reached. */
+/* Join: from any loop, under the table's lock for a shared flight. Sets *w up and always follows with an
+ * event on the calling loop from a later turn. ERR_BUSY when flight.max_waiters or max_waiters_total is
+ * reached. */
 int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w);
 
 /* Leave: on the waiter's loop, at once and final. */
@@ -115,12 +123,14 @@ void flight_leave(struct flight_waiter *w);
 /* Whether the slowest waiter sets the pace of the fetch: who is too slow has to go. Any loop. */
 bool flight_is_paced(const struct flight *f);
 
-/* The reader has sent everything below `position`: an object that is not kept may drop it and go on filling. */
+/* The reader has sent everything below `position`: an object that is not kept may drop it and go on filling.
+ */
 void flight_waiter_read_to(struct flight_waiter *w, uint64_t position);
 
 /* After FLIGHT_HEAD: the object, borrowed from the flight (take a reference to keep it). */
 struct object *flight_object(const struct flight *f);
-/* After FLIGHT_HEAD: the Content-Length that the origin announced, LENGTH_UNKNOWN when none: what a HEAD is told. */
+/* After FLIGHT_HEAD: the Content-Length that the origin announced, LENGTH_UNKNOWN when none: what a HEAD is
+ * told. */
 uint64_t flight_announced_length(const struct flight *f);
 /* After FLIGHT_HEAD: how it came to be. */
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
@@ -128,8 +138,8 @@ bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what
 bool flight_came_from_disk(const struct flight *f);
 bool flight_is_stored(const struct flight *f); /* the object goes to the store */
 
-/* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the flight's loop
- * when more may be written. */
+/* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the
+ * flight's loop when more may be written. */
 void flight_set_on_room(struct flight *f, void (*on_room)(void *ctx), void *ctx);
 bool flight_has_room(const struct flight *f);
 void flight_write(struct flight *f, const char *p, size_t n);

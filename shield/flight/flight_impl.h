@@ -23,9 +23,9 @@ struct seat {
     struct list_node waiters;
     uint32_t n_waiters;
     struct mail mail;
-    atomic_bool mailed;        /* mail is under way */
+    atomic_bool mailed; /* mail is under way */
     atomic_bool occupied;
-    _Atomic uint64_t lowest;   /* position of the slowest waiter; kept up while the flight is paced */
+    _Atomic uint64_t lowest; /* position of the slowest waiter; kept up while the flight is paced */
 };
 
 struct flight {
@@ -44,12 +44,12 @@ struct flight {
     struct disk_get get;
     struct verdict verdict;
     struct object *freshened; /* what.freshens with the fields of the HEAD's answer */
-    bool storing;      /* the object is to be kept: in memory, on disk, or both */
-    bool filling_disk; /* the store takes its chunks */
-    bool attached;     /* in the table */
-    bool holding;      /* the origin has been stopped: the slowest reader, or the store, is a window behind */
+    bool storing;             /* the object is to be kept: in memory, on disk, or both */
+    bool filling_disk;        /* the store takes its chunks */
+    bool attached;            /* in the table */
+    bool holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
     struct loop_timer hold_timer; /* looks whether the store has caught up */
-    bool deferred;     /* the news wait for the end of a small body; see settle */
+    bool deferred;                /* the news wait for the end of a small body; see settle */
     uint64_t started_us;
     void (*on_room)(void *ctx);
     void *room_ctx;
@@ -62,10 +62,10 @@ struct flight {
     uint32_t retry_after_s;
     bool validated, from_disk, stale, kept;
 
-    atomic_bool asked;          /* the origin: from here on whoever joins is collapsed */
-    _Atomic int64_t uncounted;  /* joined, but not counted as collapsed: the disk may answer yet */
-    atomic_bool fenced; /* set by any thread; see flight_fence */
-    atomic_bool paced; /* nobody keeps the object: its slowest reader sets the pace */
+    atomic_bool asked;         /* the origin: from here on whoever joins is collapsed */
+    _Atomic int64_t uncounted; /* joined, but not counted as collapsed: the disk may answer yet */
+    atomic_bool fenced;        /* set by any thread; see flight_fence */
+    atomic_bool paced;         /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
     struct mail check_mail; /* to the owner: waiters have left or read on */
     atomic_bool check_mailed;
@@ -90,14 +90,28 @@ void flight_broadcast(struct flight *f);
 /* The position below which no waiter reads any more; UINT64_MAX without waiters. */
 uint64_t flight_lowest_position(struct flight *f);
 
+/* flight.c: moves and ends, on the owner's loop. */
+bool flight_is_over(const struct flight *f);
+void flight_enter(struct flight *f, enum flight_state next);
+void flight_publish(struct flight *f, enum flight_news news);
+void flight_detach(struct flight *f);        /* no newcomers from now on */
+void flight_fail(struct flight *f, int err); /* the origin failed: stale, one shared error, or cuts */
+void flight_finish(struct flight *f);        /* the response is complete */
+void flight_retire(struct flight *f);        /* last: the owner's reference goes from a later turn */
+
+/* flight_origin.c: ask, and stop or go on reading by how much is in the air. */
+void flight_ask_origin(struct flight *f);
+void flight_hold_or_go_on(struct flight *f);
+void flight_on_hold_timer(struct loop_timer *t);
+
 /* Count those who have joined, once the origin is asked. Any loop. */
 void flight_count_collapsed(struct flight *f, struct loop *here);
 
 /* flight.c, on the owner's loop: waiters have left or read on. */
 void flight_check(struct flight *f);
 
-/* flight_ledger.c: shared flights that are asking the origin. Entering one that stands there already is a violation of
- * the invariant, and counted. */
+/* flight_ledger.c: shared flights that are asking the origin. Entering one that stands there already is a
+ * violation of the invariant, and counted. */
 void flight_ledger_enter(struct flight *f);
 void flight_ledger_rename(struct flight *f); /* its variant has become known */
 void flight_ledger_leave(struct flight *f);

@@ -8,8 +8,8 @@
 #include "common/clock.h"
 #include "shield/ops/log.h"
 
-/* An account of its own of who is asking the origin for what, kept apart from the cache's table on purpose: it proves
- * from outside that the table keeps its promise (DESIGN.md section 4). */
+/* An account of its own of who is asking the origin for what, kept apart from the cache's table on purpose:
+ * it proves from outside that the table keeps its promise (DESIGN.md section 4). */
 enum { LEDGER_BUCKETS = 4096 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -26,7 +26,7 @@ static struct list_node *bucket_of(const struct flight *f)
 static void make_key(struct flight *f)
 {
     const struct flight_request *what = &f->what;
-    struct buf id = { 0 };
+    struct buf id = {0};
     buf_put_span(&id, what->method == METHOD_HEAD ? SPAN("HEAD ") : SPAN("GET "));
     buf_put_span(&id, what->key);
     buf_put_span(&id, what->variant_known ? SPAN("\n=") : SPAN("\n?"));

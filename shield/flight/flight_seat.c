@@ -88,8 +88,8 @@ static void deliver_seat(struct mail *m)
     struct flight *f = seat->flight;
     atomic_store(&seat->mailed, false);
     if (atomic_load_explicit(&f->news, memory_order_acquire) != NEWS_NONE) {
-        /* Once round the list. Whoever is told may leave, or make others leave: then some are told twice, which says
-         * nothing new to them. */
+        /* Once round the list. Whoever is told may leave, or make others leave: then some are told twice,
+         * which says nothing new to them. */
         for (uint32_t n = seat->n_waiters; n > 0 && !list_empty(&seat->waiters); n--) {
             struct flight_waiter *w = container_of(seat->waiters.next, struct flight_waiter, link);
             list_remove(&w->link);
@@ -109,8 +109,9 @@ static void mail_seat(struct seat *seat)
     loop_post(seat->loop, &seat->mail);
 }
 
-/* A joiner first marks its seat occupied, then looks at the news (in the mail that it sends itself); the owner first
- * publishes the news, then looks who is seated. The fences make sure that at least one of the two sees the other. */
+/* A joiner first marks its seat occupied, then looks at the news (in the mail that it sends itself); the
+ * owner first publishes the news, then looks who is seated. The fences make sure that at least one of the two
+ * sees the other. */
 void flight_broadcast(struct flight *f)
 {
     atomic_thread_fence(memory_order_seq_cst);

@@ -34,7 +34,7 @@ static struct stored_head *make_head(struct flight *f, const struct response_fac
                                      struct span names)
 {
     struct loop *l = f->env->loop;
-    struct buf variant = { 0 };
+    struct buf variant = {0};
     policy_vary_key(l->config, names, &f->request_head, &variant);
     struct stored_head_parts parts = {
         .facts = *facts,
@@ -81,12 +81,14 @@ static void choose_place(struct flight *f, uint64_t length)
 
 int flight_take_object(struct flight *f, const struct http_head *head, uint64_t length)
 {
-    struct buf block = { 0 }, names = { 0 };
+    struct buf block = {0}, names = {0};
     policy_store_block(&block, f->env->loop->config, head, f->verdict.strip_set_cookie,
                        clock_wall_ms() / 1000);
     if (!policy_vary_names(head, &names))
         names.len = 0; /* "*": not shared, so nobody compares */
-    struct stored_head *h = block.failed || names.failed ? NULL : make_head(f, &f->verdict.facts, buf_span(&block), buf_span(&names));
+    struct stored_head *h = block.failed || names.failed
+                                ? NULL
+                                : make_head(f, &f->verdict.facts, buf_span(&block), buf_span(&names));
     f->object = h != NULL ? object_new(h, length) : NULL;
     buf_fini(&block);
     buf_fini(&names);
@@ -103,7 +105,7 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
                           const struct http_head *answer, struct verdict *v)
 {
     struct stored_block parsed;
-    struct buf whole = { 0 };
+    struct buf whole = {0};
     buf_put_span(&whole, buf_span(block));
     if (http_has(answer, FIELD_AGE))
         http_put_field(&whole, SPAN("Age"), http_value(answer, FIELD_AGE));
@@ -112,7 +114,8 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
         policy_judge(f->env->loop->config, &f->request_head, &parsed.head, f->call.sent_wall_ms,
                      clock_wall_ms(), v);
     else /* use it once, for its own client */
-        *v = (struct verdict){ .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts };
+        *v = (struct verdict){
+            .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts};
     buf_fini(&whole);
 }
 
@@ -120,7 +123,7 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
 static void strip_cookies(struct buf *block)
 {
     struct stored_block parsed;
-    struct buf stripped = { 0 };
+    struct buf stripped = {0};
     buf_put_lit(block, "\r\n");
     if (!block->failed && stored_block_parse(&parsed, buf_span(block)))
         policy_strip_block(&stripped, &parsed.head);
@@ -128,14 +131,16 @@ static void strip_cookies(struct buf *block)
     *block = stripped;
 }
 
-/* A new head over the body of `old`, its fields updated by `answer` (RFC 9111 section 3.2), and judged anew. */
-static struct object *renew(struct flight *f, struct object *old, const struct http_head *answer, struct verdict *v)
+/* A new head over the body of `old`, its fields updated by `answer` (RFC 9111 section 3.2), and judged anew.
+ */
+static struct object *renew(struct flight *f, struct object *old, const struct http_head *answer,
+                            struct verdict *v)
 {
     const struct stored_head *was = object_head(old);
     struct stored_block parsed;
-    struct buf block = { 0 };
+    struct buf block = {0};
     struct stored_head *h = NULL;
-    if (stored_block_parse(&parsed, (struct span){ was->block.p, was->block.len + 2 })) {
+    if (stored_block_parse(&parsed, (struct span){was->block.p, was->block.len + 2})) {
         policy_update_block(&block, f->env->loop->config, &parsed.head, answer);
         judge_updated(f, old, &block, answer, v);
         if (v->strip_set_cookie)
@@ -164,7 +169,8 @@ static bool same_validators(const struct flight *f, const struct http_head *head
     struct span etag = http_value(head, FIELD_ETAG), modified = http_value(head, FIELD_LAST_MODIFIED);
     if (etag.len == 0 && modified.len == 0)
         return false;
-    if ((etag.len > 0 && !span_eq(etag, v->etag)) || (modified.len > 0 && !span_eq(modified, v->last_modified)))
+    if ((etag.len > 0 && !span_eq(etag, v->etag)) ||
+        (modified.len > 0 && !span_eq(modified, v->last_modified)))
         return false;
     return f->announced_length == LENGTH_UNKNOWN || f->announced_length == object_length(f->what.freshens);
 }

@@ -4,9 +4,9 @@
 
 #include "shield/flight/flight_impl.h"
 
-/* Make f->object for a response with `length` bytes of content (or LENGTH_UNKNOWN); f->verdict is known. Decides where it
- * will be kept: in memory, on disk, or nowhere (f->verdict becomes TOO_LARGE when only its size forbids it).
- * Returns 0 or ERR_NOMEM. */
+/* Make f->object for a response with `length` bytes of content (or LENGTH_UNKNOWN); f->verdict is known.
+ * Decides where it will be kept: in memory, on disk, or nowhere (f->verdict becomes TOO_LARGE when only its
+ * size forbids it). Returns 0 or ERR_NOMEM. */
 int flight_take_object(struct flight *f, const struct http_head *head, uint64_t length);
 
 /* A 304 renewed f->what.validating: judge the updated head and make f->object over the same body
@@ -23,8 +23,5 @@ void flight_stop_storing(struct flight *f);
 
 /* Nobody keeps the object: it is paced by its slowest reader from now on. */
 void flight_start_pacing(struct flight *f);
-
-/* flight.c: no newcomers from now on. */
-void flight_detach(struct flight *f);
 
 #endif

@@ -20,9 +20,9 @@ struct h1_client {
     struct exchange *exchange;
     char ip[INET6_ADDRSTRLEN];
     uint8_t ip_len;
-    bool in_content;  /* content of the running request is still to come */
-    bool processing;  /* on_over must not start the next request: the loop below does */
-    bool eof;         /* the client has half-closed */
+    bool in_content; /* content of the running request is still to come */
+    bool processing; /* on_over must not start the next request: the loop below does */
+    bool eof;        /* the client has half-closed */
     bool lingering;
 };
 
@@ -51,7 +51,8 @@ static void close_client(struct h1_client *c, bool abort)
     conn_close(&c->conn, abort);
 }
 
-/* Bytes that arrive after a close would reset the connection and take the answer with them: read them away first. */
+/* Bytes that arrive after a close would reset the connection and take the answer with them: read them away
+ * first. */
 static void linger(struct h1_client *c)
 {
     if (c->eof) {
@@ -86,7 +87,7 @@ static void process(struct h1_client *c, const char *p, size_t n);
 static void process_waiting(struct h1_client *c)
 {
     struct buf own = c->in;
-    c->in = (struct buf){ 0 };
+    c->in = (struct buf){0};
     process(c, own.p, own.len);
     buf_fini(&own);
 }
@@ -130,14 +131,14 @@ static void on_content_room(void *ctx)
         conn_read_start(&c->conn);
 }
 
-static const struct exchange_owner exchange_events = { .on_over = on_over, .on_content_room = on_content_room };
+static const struct exchange_owner exchange_events = {.on_over = on_over, .on_content_room = on_content_room};
 
 static struct exchange_request describe(struct h1_client *c, const struct http_head *head)
 {
     return (struct exchange_request){
         .head = head,
         .conn = &c->conn,
-        .client_ip = { c->ip, c->ip_len },
+        .client_ip = {c->ip, c->ip_len},
         .owner = &exchange_events,
         .ctx = c,
     };
@@ -202,11 +203,11 @@ static void start_request(struct h1_client *c, const struct http_head *head)
 static size_t take_head(struct h1_client *c, const char *p, size_t n)
 {
     const struct http1_limits *limits = &settings(c)->http_limits;
-    struct http_head head = { .fields = loop_of(c)->fields, .cap_fields = limits->max_fields };
+    struct http_head head = {.fields = loop_of(c)->fields, .cap_fields = limits->max_fields};
     struct http1_result r = http1_parse_request(&c->scan, p, n, limits, &head);
     if (r.status == HTTP1_MORE)
         return 0;
-    c->scan = (struct http1_scan){ 0 };
+    c->scan = (struct http1_scan){0};
     if (r.status == HTTP1_BAD) {
         refuse(c, NULL, r.err);
         return 0;
@@ -341,8 +342,11 @@ static void on_drained(struct conn *conn)
         exchange_on_drained(c->exchange);
 }
 
-static const struct conn_ops conn_events = { .on_data = on_data, .on_eof = on_eof, .on_error = on_error,
-                                             .on_drained = on_drained, .on_closed = on_closed };
+static const struct conn_ops conn_events = {.on_data = on_data,
+                                            .on_eof = on_eof,
+                                            .on_error = on_error,
+                                            .on_drained = on_drained,
+                                            .on_closed = on_closed};
 
 static void on_timer(struct loop_timer *t)
 {
@@ -374,7 +378,7 @@ static void on_timer(struct loop_timer *t)
 
 void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s))
 {
-    *s = (struct h1_server){ .env = env, .on_empty = on_empty };
+    *s = (struct h1_server){.env = env, .on_empty = on_empty};
     list_init(&s->clients);
 }
 

@@ -1,9 +1,11 @@
-/* h1_server - HTTP/1.0 and 1.1 clients of one loop: requests in, one exchange at a time, answers out in order.
+/* h1_server - HTTP/1.0 and 1.1 clients of one loop: requests in, one exchange at a time, answers out in
+ * order.
  *
  *   IDLE --head--> BUSY (an exchange runs; content is handed to it, pipelined requests wait) --> IDLE ...
  *     `--bad head--> answer, LINGERING (no more from us; what the client still sends is dropped) --> closed
  *
- * An idle connection owns no buffer: heads are parsed where the loop read them, and copied only when incomplete. */
+ * An idle connection owns no buffer: heads are parsed where the loop read them, and copied only when
+ * incomplete. */
 #ifndef SHIELD_HTTP_H1_SERVER_H
 #define SHIELD_HTTP_H1_SERVER_H
 
@@ -19,11 +21,12 @@ struct h1_server {
 
 void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s));
 
-/* Take the connection that `listener` has ready. Beyond client.max_connections it is closed at once, and counted. */
+/* Take the connection that `listener` has ready. Beyond client.max_connections it is closed at once, and
+ * counted. */
 void h1_server_accept(struct h1_server *s, uv_stream_t *listener);
 
-/* No more requests: idle connections close, busy ones after their answer. on_empty follows, from a later turn at the
- * earliest. */
+/* No more requests: idle connections close, busy ones after their answer. on_empty follows, from a later turn
+ * at the earliest. */
 void h1_server_drain(struct h1_server *s);
 
 /* Cut every connection that is left. */

@@ -74,13 +74,14 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     out->len = LOOP_READ_BYTES;
 }
 
-/* libuv tells a hang-up with an error pending as the end of the stream. An end that was a reset must never pass for a
- * proper one: a body without length would be taken for whole. */
+/* libuv tells a hang-up with an error pending as the end of the stream. An end that was a reset must never
+ * pass for a proper one: a body without length would be taken for whole. */
 static bool was_reset(struct conn *c)
 {
     int fd, err = 0;
     socklen_t len = sizeof err;
-    return uv_fileno(&c->u.handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err != 0;
+    return uv_fileno(&c->u.handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 &&
+           err != 0;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)

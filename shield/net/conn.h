@@ -40,15 +40,16 @@ struct conn {
 /* Take the connection that `server` has ready. Returns 0, or ERR_SYSTEM: on_closed follows all the same. */
 int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, uv_stream_t *server);
 
-/* Connect; on_connected tells how it went. Returns 0, or an error at once: on_closed follows all the same, after
- * conn_close. */
+/* Connect; on_connected tells how it went. Returns 0, or an error at once: on_closed follows all the same,
+ * after conn_close. */
 int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, const struct netaddr *to);
 
 void conn_read_start(struct conn *c);
 void conn_read_stop(struct conn *c);
 
-/* Send n buffers (at most CONN_IOV), at once as far as the socket takes them. Returns 1 when all is out; 0 when the rest is
- * pending: the bytes must stay until on_drained, and nothing else may be written before; -1 on an error (close it). */
+/* Send n buffers (at most CONN_IOV), at once as far as the socket takes them. Returns 1 when all is out; 0
+ * when the rest is pending: the bytes must stay until on_drained, and nothing else may be written before; -1
+ * on an error (close it). */
 int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n);
 
 bool conn_is_writing(const struct conn *c);

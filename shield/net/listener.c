@@ -101,7 +101,7 @@ static int bind_unix(const struct netaddr *addr)
 int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsigned n, struct buf *errors)
 {
     REQUIRE(n > 0 && n <= LOOP_MAX);
-    *s = (struct listen_socket){ .addr = *addr, .n = n };
+    *s = (struct listen_socket){.addr = *addr, .n = n};
     for (unsigned i = 0; i < n; i++)
         s->fds[i] = -1;
     bool is_unix = addr->ss.ss_family == AF_UNIX;

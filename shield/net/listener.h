@@ -1,7 +1,8 @@
 /* listener - sockets that accept, one for each loop.
  *
- * TCP: each loop binds its own socket with SO_REUSEPORT; with port 0 the first bind decides and the rest follow. A Unix
- * socket has one descriptor that all loops poll; a stale file is replaced, a live one is an error. */
+ * TCP: each loop binds its own socket with SO_REUSEPORT; with port 0 the first bind decides and the rest
+ * follow. A Unix socket has one descriptor that all loops poll; a stale file is replaced, a live one is an
+ * error. */
 #ifndef SHIELD_NET_LISTENER_H
 #define SHIELD_NET_LISTENER_H
 
@@ -16,7 +17,8 @@ struct listen_socket {
     bool bound; /* a Unix socket's file is ours to remove */
 };
 
-/* Bind `addr` for n loops and listen. On failure appends a line that says what and why. Returns 0 or ERR_SYSTEM. */
+/* Bind `addr` for n loops and listen. On failure appends a line that says what and why. Returns 0 or
+ * ERR_SYSTEM. */
 int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsigned n, struct buf *errors);
 /* Removes the file of a Unix socket; descriptors that no listener has taken are closed. */
 void listen_socket_close(struct listen_socket *s);

@@ -52,8 +52,8 @@ static void on_wake(uv_async_t *wake)
 
 /* ---- timers: a wheel of LOOP_WHEEL_SLOTS ticks ----
  *
- * A timer sits in the slot of its due time, or in the last one it can see. Moving a deadline later only stores the new
- * time: the wheel finds out when it gets there and links the timer again. */
+ * A timer sits in the slot of its due time, or in the last one it can see. Moving a deadline later only
+ * stores the new time: the wheel finds out when it gets there and links the timer again. */
 
 void timer_init(struct loop_timer *t, void (*on_due)(struct loop_timer *t))
 {
@@ -148,7 +148,7 @@ static void on_before_sleep(uv_prepare_t *p)
 
 int loop_init(struct loop *l, unsigned id, struct config *config)
 {
-    *l = (struct loop){ .id = id };
+    *l = (struct loop){.id = id};
     l->own_tail = &l->own;
     for (int i = 0; i < LOOP_WHEEL_SLOTS; i++)
         list_init(&l->wheel[i]);

@@ -1,7 +1,8 @@
 /* loop - one thread's event loop: its uv loop, its mailbox, its timers, its counters.
  *
- * A loop's data belongs to its thread. Another thread sends mail: loop_post is the only door, and mail carries its own
- * references. Timers that guard connections sit in a wheel: moving a deadline costs a store, not a heap operation. */
+ * A loop's data belongs to its thread. Another thread sends mail: loop_post is the only door, and mail
+ * carries its own references. Timers that guard connections sit in a wheel: moving a deadline costs a store,
+ * not a heap operation. */
 #ifndef SHIELD_NET_LOOP_H
 #define SHIELD_NET_LOOP_H
 
@@ -22,18 +23,18 @@ struct mail {
 /* A deadline: embed it, zeroed by timer_init. */
 struct loop_timer {
     struct list_node link;
-    uint64_t due_ms;     /* on loop_now_ms's scale */
-    uint64_t slot_ms;    /* private: when the wheel looks at it next */
+    uint64_t due_ms;  /* on loop_now_ms's scale */
+    uint64_t slot_ms; /* private: when the wheel looks at it next */
     void (*on_due)(struct loop_timer *t);
 };
 
 struct loop {
     uv_loop_t uv;
-    unsigned id; /* 0 .. workers-1; the admin thread has none of these */
+    unsigned id;           /* 0 .. workers-1; the admin thread has none of these */
     struct config *config; /* swapped on reload, by mail */
     struct metrics_slot *metrics;
-    struct buf access_lines; /* access log lines of this turn */
-    char *read_buf;        /* LOOP_READ_BYTES, lent to whichever connection is being read */
+    struct buf access_lines;   /* access log lines of this turn */
+    char *read_buf;            /* LOOP_READ_BYTES, lent to whichever connection is being read */
     struct http_field *fields; /* scratch for parsing heads: client.max_fields of them */
 
     /* private */
@@ -42,19 +43,20 @@ struct loop {
     struct mail *own, **own_tail; /* mail from this thread to itself: no atomics, no wake-up */
     uv_timer_t tick;
     uv_prepare_t before_sleep; /* delivers own mail, writes the access log out */
-    uint64_t tick_ms; /* time of the wheel's current slot */
+    uint64_t tick_ms;          /* time of the wheel's current slot */
     uint32_t n_timers;
     struct list_node wheel[LOOP_WHEEL_SLOTS];
     uv_thread_t thread;
     struct buf scratch; /* for one head being written; see loop_scratch */
 };
 
-/* Prepare the loop; the caller's thread may change until loop_run. Returns 0 or ERR_NOMEM. Takes its own config
- * reference. */
+/* Prepare the loop; the caller's thread may change until loop_run. Returns 0 or ERR_NOMEM. Takes its own
+ * config reference. */
 int loop_init(struct loop *l, unsigned id, struct config *config);
 void loop_fini(struct loop *l); /* after loop_run has returned and everything on it is closed */
 
-/* Another configuration, from now on; takes its own reference. Own thread. Returns 0 or ERR_NOMEM (nothing changed). */
+/* Another configuration, from now on; takes its own reference. Own thread. Returns 0 or ERR_NOMEM (nothing
+ * changed). */
 int loop_set_config(struct loop *l, struct config *config);
 
 /* Runs until loop_stop. `loop_current()` is `l` meanwhile. */

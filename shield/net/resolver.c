@@ -12,8 +12,8 @@
 
 enum { TTL_MIN_S = 1, TTL_MAX_S = 3600, TTL_FAILED_S = 1, TICK_MS = 250 };
 
-/* A name with a port, its last answer, and who waits for the next one. Names come from the configuration, so there
- * are few and they stay. */
+/* A name with a port, its last answer, and who waits for the next one. Names come from the configuration, so
+ * there are few and they stay. */
 struct name {
     struct list_node link;
     struct resolver *resolver;
@@ -127,8 +127,8 @@ static struct name *add_name(struct resolver *r, const char *host, uint16_t port
 
 static bool parse_numeric(const char *host, uint16_t port, struct address_list *out)
 {
-    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     out->n = 1;
     if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
         memcpy(&out->addrs[0].ss, &v4, sizeof v4);
@@ -161,8 +161,7 @@ static int take_addresses(struct name *name, const struct ares_addrinfo *res)
     list->n = 0;
     for (const struct ares_addrinfo_node *n = res->nodes; n != NULL && list->n < RESOLVER_MAX_ADDRS;
          n = n->ai_next) {
-        if ((n->ai_family != AF_INET && n->ai_family != AF_INET6) ||
-            n->ai_addrlen > sizeof list->addrs[0].ss)
+        if ((n->ai_family != AF_INET && n->ai_family != AF_INET6) || n->ai_addrlen > sizeof list->addrs[0].ss)
             continue;
         struct netaddr *a = &list->addrs[list->n++];
         memcpy(&a->ss, n->ai_addr, n->ai_addrlen);
@@ -240,8 +239,8 @@ int resolver_ask(struct resolver *r, const char *host, uint16_t port, struct res
         uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
     char service[8];
     snprintf(service, sizeof service, "%u", port);
-    struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                                         .ai_flags = ARES_AI_NUMERICSERV };
+    struct ares_addrinfo_hints hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NUMERICSERV};
     ares_getaddrinfo(r->channel, host, service, &hints, on_resolved, name);
     return 0;
 }
@@ -261,8 +260,8 @@ int resolver_open(struct resolver **out, struct loop *l)
     r->loop = l;
     list_init(&r->names);
     list_init(&r->watches);
-    struct ares_options options = { .sock_state_cb = on_socket_state, .sock_state_cb_data = r, .timeout = 1000,
-                                    .tries = 3 };
+    struct ares_options options = {
+        .sock_state_cb = on_socket_state, .sock_state_cb_data = r, .timeout = 1000, .tries = 3};
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
         ares_init_options(&r->channel, &options, mask) != ARES_SUCCESS) {

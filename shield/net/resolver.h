@@ -1,7 +1,7 @@
 /* resolver - names to addresses through c-ares, on one loop, with the records' own TTL.
  *
- * An answer is kept for its TTL, within [1 s, 1 h]; when a name stops resolving, the last answer goes on being used.
- * Numeric addresses need no question. Own thread only. */
+ * An answer is kept for its TTL, within [1 s, 1 h]; when a name stops resolving, the last answer goes on
+ * being used. Numeric addresses need no question. Own thread only. */
 #ifndef SHIELD_NET_RESOLVER_H
 #define SHIELD_NET_RESOLVER_H
 
@@ -28,11 +28,12 @@ struct resolve {
     void (*on_done)(struct resolve *q, int err, const struct address_list *addrs); /* 0 or ERR_DNS */
 };
 
-/* The addresses of `host` with `port`, if they are known and not over age: true, and *out filled. Else false: ask. */
+/* The addresses of `host` with `port`, if they are known and not over age: true, and *out filled. Else false:
+ * ask. */
 bool resolver_known(struct resolver *r, const char *host, uint16_t port, struct address_list *out);
 
-/* Ask for `host`; on_done comes from a later turn. Questions for one name share one query. Returns 0 or ERR_NOMEM
- * (no on_done then). */
+/* Ask for `host`; on_done comes from a later turn. Questions for one name share one query. Returns 0 or
+ * ERR_NOMEM (no on_done then). */
 int resolver_ask(struct resolver *r, const char *host, uint16_t port, struct resolve *q);
 void resolver_cancel(struct resolve *q);
 

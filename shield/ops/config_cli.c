@@ -58,7 +58,8 @@ static void add_setting(struct parser *p, struct span shown, const char *value)
 {
     const char *equals = strchr(value, '=');
     if (equals == NULL || equals == value) {
-        buf_printf(p->errors, "%.*s: '%s': not NAME=VALUE; such as --set store.size=2g\n", SPAN_FMT(shown), value);
+        buf_printf(p->errors, "%.*s: '%s': not NAME=VALUE; such as --set store.size=2g\n", SPAN_FMT(shown),
+                   value);
         p->err = p->err != 0 ? p->err : ERR_SYNTAX;
         return;
     }

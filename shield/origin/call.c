@@ -91,8 +91,8 @@ static const struct config_server *server_of_attempt(const struct origin_call *c
 static void on_attempt_failed(struct origin_call *c, int err)
 {
     const struct config_server *s = server_of_attempt(c);
-    log_warn("origin: %s: %s: %s (attempt %u of %u)", settings(c)->name, s->url, err_text(err), c->attempt + 1,
-             (unsigned)settings(c)->connect_attempts);
+    log_warn("origin: %s: %s: %s (attempt %u of %u)", settings(c)->name, s->url, err_text(err),
+             c->attempt + 1, (unsigned)settings(c)->connect_attempts);
     upstream_drop(&c->upstream);
     if (++c->attempt < settings(c)->connect_attempts)
         try_connect(c);
@@ -106,9 +106,11 @@ static void on_eof(void *ctx);
 static void on_broken(void *ctx, int err);
 static void on_drained(void *ctx);
 
-static const struct upstream_owner upstream_events = { .on_connected = on_connected, .on_data = on_data,
-                                                       .on_eof = on_eof, .on_broken = on_broken,
-                                                       .on_drained = on_drained };
+static const struct upstream_owner upstream_events = {.on_connected = on_connected,
+                                                      .on_data = on_data,
+                                                      .on_eof = on_eof,
+                                                      .on_broken = on_broken,
+                                                      .on_drained = on_drained};
 
 static void connect_to(struct origin_call *c, const struct address_list *addrs)
 {
@@ -139,7 +141,7 @@ static void try_connect(struct origin_call *c)
     c->reused = false;
     if (s->unix_path != NULL) {
         struct sockaddr_un *un = (struct sockaddr_un *)&addrs.addrs[0].ss;
-        *un = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        *un = (struct sockaddr_un){.sun_family = AF_UNIX};
         strncpy(un->sun_path, s->unix_path, sizeof un->sun_path - 1);
         addrs.addrs[0].len = sizeof *un;
         addrs.n = 1;
@@ -184,8 +186,8 @@ static bool may_repeat(const struct origin_call *c)
     return http_method_is_safe(c->request.method) && c->request.content == BODY_NONE;
 }
 
-/* A place is held. A request that may not be repeated takes no connection that the origin is likely to be closing: one
- * that was busy a moment ago, or a new one. */
+/* A place is held. A request that may not be repeated takes no connection that the origin is likely to be
+ * closing: one that was busy a moment ago, or a new one. */
 static void begin(struct origin_call *c)
 {
     uint64_t max_idle_ms = may_repeat(c) ? UINT64_MAX : UNSAFE_IDLE_MS;
@@ -302,8 +304,8 @@ void origin_call_write(struct origin_call *c, const char *p, size_t n)
         return;
     }
     size_t prefix = http1_chunk_prefix(c->chunk_line, n);
-    uv_buf_t bufs[] = { uv_buf_init(c->chunk_line, (unsigned)prefix), uv_buf_init((char *)p, (unsigned)n),
-                        uv_buf_init((char *)"\r\n", 2) };
+    uv_buf_t bufs[] = {uv_buf_init(c->chunk_line, (unsigned)prefix), uv_buf_init((char *)p, (unsigned)n),
+                       uv_buf_init((char *)"\r\n", 2)};
     write_bufs(c, bufs, 3);
 }
 
@@ -367,11 +369,12 @@ static void feed_body(struct origin_call *c, const char *p, size_t n)
     }
 }
 
-/* One head out of p[0..n): gives how many bytes it took, 0 when more are needed; ends the call on a bad one. */
+/* One head out of p[0..n): gives how many bytes it took, 0 when more are needed; ends the call on a bad one.
+ */
 static size_t take_head(struct origin_call *c, const char *p, size_t n)
 {
     const struct config *cfg = c->pool->loop->config;
-    struct http_head head = { .fields = c->pool->fields, .cap_fields = cfg->http_limits.max_fields };
+    struct http_head head = {.fields = c->pool->fields, .cap_fields = cfg->http_limits.max_fields};
     struct http1_result r = http1_parse_response(&c->scan, p, n, &cfg->http_limits, &head);
     if (r.status == HTTP1_MORE)
         return 0;
@@ -379,7 +382,7 @@ static size_t take_head(struct origin_call *c, const char *p, size_t n)
         broke_protocol(c, r.why);
         return 0;
     }
-    c->scan = (struct http1_scan){ 0 };
+    c->scan = (struct http1_scan){0};
     metric_add(&counters(c)->classes[head.status / 100], 1);
     if (head.status < 200) {
         if (head.status == 101)
@@ -413,7 +416,7 @@ static void feed_head(struct origin_call *c, const char *p, size_t n)
         }
     }
     struct buf own = c->in; /* a call that ends frees its buffer while we still read from it */
-    c->in = (struct buf){ 0 };
+    c->in = (struct buf){0};
     if (buffered)
         p = own.p, n = own.len;
 
@@ -447,8 +450,8 @@ static void on_data(void *ctx, const char *p, size_t n)
     feed_body(c, p, n);
 }
 
-/* The connection died under a request. RFC 9112 section 9.3.1: repeat on a new connection if nothing can have come of
- * it. */
+/* The connection died under a request. RFC 9112 section 9.3.1: repeat on a new connection if nothing can have
+ * come of it. */
 static void lost(struct origin_call *c, int err)
 {
     if (c->state == CALL_HEAD && c->reused && !c->got_bytes && !c->retried && may_repeat(c)) {

@@ -4,8 +4,8 @@
  *              `-----------`--------------`-----------`-------`-----> ENDED (with an error)
  *
  * It holds a place of the origin's gate from QUEUED to ENDED, tries the servers and their addresses in turn
- * (connect_attempts in all), and repeats a request only if it is safe and a reused connection died before the first
- * byte of an answer, once. Own loop only; no event comes from inside a call into this module. */
+ * (connect_attempts in all), and repeats a request only if it is safe and a reused connection died before the
+ * first byte of an answer, once. Own loop only; no event comes from inside a call into this module. */
 #ifndef SHIELD_ORIGIN_CALL_H
 #define SHIELD_ORIGIN_CALL_H
 
@@ -33,7 +33,8 @@ struct origin_call_request {
     uint64_t content_length;
 };
 
-/* Embed it, zeroed. An event may cancel the call, but the memory must outlive the event. The request head is put into `head` before the start. */
+/* Embed it, zeroed. An event may cancel the call, but the memory must outlive the event. The request head is
+ * put into `head` before the start. */
 struct origin_call {
     const struct origin_call_ops *ops;
     struct buf head; /* the request's head, complete; freed at the end */
@@ -68,8 +69,8 @@ void origin_call_cancel(struct origin_call *c);
 void origin_call_pause(struct origin_call *c);
 void origin_call_resume(struct origin_call *c);
 
-/* Send request content: only when origin_call_has_room. The bytes must stay until on_room. origin_call_finish ends the
- * content; for BODY_LENGTH exactly content_length bytes must have been written by then. */
+/* Send request content: only when origin_call_has_room. The bytes must stay until on_room. origin_call_finish
+ * ends the content; for BODY_LENGTH exactly content_length bytes must have been written by then. */
 bool origin_call_has_room(const struct origin_call *c);
 void origin_call_write(struct origin_call *c, const char *p, size_t n);
 void origin_call_finish(struct origin_call *c);

@@ -6,7 +6,8 @@
 #include "common/check.h"
 #include "common/err.h"
 
-/* WAITING --> GRANTED (mail under way) --> HELD; left while GRANTED it gives the place on when the mail arrives. */
+/* WAITING --> GRANTED (mail under way) --> HELD; left while GRANTED it gives the place on when the mail
+ * arrives. */
 enum place_state { WAITING, GRANTED, HELD };
 
 struct gate_place {
@@ -95,8 +96,8 @@ int gate_enter(struct gate *g, struct loop *l, void (*on_granted)(void *ctx), vo
     struct gate_place *p = calloc(1, sizeof *p);
     if (p == NULL)
         return ERR_NOMEM;
-    *p = (struct gate_place){ .mail.deliver = on_mail, .gate = g, .loop = l, .on_granted = on_granted,
-                              .ctx = ctx };
+    *p = (struct gate_place){
+        .mail.deliver = on_mail, .gate = g, .loop = l, .on_granted = on_granted, .ctx = ctx};
     list_init(&p->link);
 
     pthread_mutex_lock(&g->lock);

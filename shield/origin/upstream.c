@@ -82,9 +82,12 @@ static void on_closed(struct conn *c)
     free(u);
 }
 
-static const struct conn_ops conn_events = { .on_connected = on_connected, .on_data = on_data, .on_eof = on_eof,
-                                             .on_error = on_error, .on_drained = on_drained,
-                                             .on_closed = on_closed };
+static const struct conn_ops conn_events = {.on_connected = on_connected,
+                                            .on_data = on_data,
+                                            .on_eof = on_eof,
+                                            .on_error = on_error,
+                                            .on_drained = on_drained,
+                                            .on_closed = on_closed};
 
 static void on_idle_due(struct loop_timer *t)
 {
@@ -162,7 +165,7 @@ void upstream_drop(struct upstream **slot)
 
 int upstream_pool_init(struct upstream_pool *p, struct loop *l, struct gate **gates)
 {
-    *p = (struct upstream_pool){ .loop = l, .gates = gates };
+    *p = (struct upstream_pool){.loop = l, .gates = gates};
     list_init(&p->open);
     for (int i = 0; i < CONFIG_MAX_ORIGINS; i++)
         list_init(&p->idle[i]);

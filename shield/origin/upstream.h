@@ -3,8 +3,8 @@
  *   CONNECTING --> READY --> BUSY (a call owns it) --> IDLE (in the pool) --> BUSY ...
  *        `------------`---------`-----------------------`--> closed
  *
- * An idle connection is watched: a byte or an end on it closes it, so that nothing is ever read as an answer to a
- * later request. Own loop only. */
+ * An idle connection is watched: a byte or an end on it closes it, so that nothing is ever read as an answer
+ * to a later request. Own loop only. */
 #ifndef SHIELD_ORIGIN_UPSTREAM_H
 #define SHIELD_ORIGIN_UPSTREAM_H
 
@@ -17,17 +17,19 @@
 struct upstream_pool {
     struct loop *loop;
     struct resolver *resolver;
-    struct gate **gates; /* one for each origin, shared by all loops */
-    struct http_field *fields; /* scratch for response heads */
+    struct gate **gates;                       /* one for each origin, shared by all loops */
+    struct http_field *fields;                 /* scratch for response heads */
     struct list_node idle[CONFIG_MAX_ORIGINS]; /* most recently used first */
-    struct list_node open; /* all connections of this loop, for the end */
-    uint32_t next_server; /* round robin over the servers of an origin */
+    struct list_node open;                     /* all connections of this loop, for the end */
+    uint32_t next_server;                      /* round robin over the servers of an origin */
 };
 
-int upstream_pool_init(struct upstream_pool *p, struct loop *l, struct gate **gates); /* 0, ERR_NOMEM, ERR_SYSTEM */
+int upstream_pool_init(struct upstream_pool *p, struct loop *l,
+                       struct gate **gates); /* 0, ERR_NOMEM, ERR_SYSTEM */
 /* Make room for heads of `config`, which the loop is about to take. Returns 0 or ERR_NOMEM. */
 int upstream_pool_resize(struct upstream_pool *p, const struct config *config);
-void upstream_pool_fini(struct upstream_pool *p); /* closes all; the loop must still turn until they are gone */
+void upstream_pool_fini(
+    struct upstream_pool *p); /* closes all; the loop must still turn until they are gone */
 
 struct upstream;
 

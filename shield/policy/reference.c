@@ -12,10 +12,10 @@ static size_t find_any(struct span s, const char *chars)
 static void put_without_dots(struct buf *out, struct span path_query)
 {
     size_t start = out->len, path_bytes = find_any(path_query, "?");
-    struct span path = { path_query.p, path_bytes };
+    struct span path = {path_query.p, path_bytes};
     while (path.len > 0) {
         size_t n = 1 + find_any(span_from(path, 1), "/"); /* a segment with the slash before it */
-        struct span segment = { path.p, n };
+        struct span segment = {path.p, n};
         bool last = n == path.len;
         if (span_eq(segment, SPAN("/.")) || span_eq(segment, SPAN("/.."))) {
             if (segment.len == 3)
@@ -34,8 +34,9 @@ static void put_without_dots(struct buf *out, struct span path_query)
 /* RFC 3986 section 5.2.3: a relative path takes the place of the base's last segment. */
 static void put_merged(struct buf *out, struct span base, struct span relative)
 {
-    struct span path = { base.p, find_any(base, "?") };
-    if (relative.len == 0 || relative.p[0] == '?') { /* the same path; its query only when there is no other */
+    struct span path = {base.p, find_any(base, "?")};
+    if (relative.len == 0 ||
+        relative.p[0] == '?') { /* the same path; its query only when there is no other */
         buf_put_span(out, relative.len == 0 ? base : path);
     } else {
         while (path.len > 0 && path.p[path.len - 1] != '/')
@@ -48,7 +49,7 @@ static void put_merged(struct buf *out, struct span base, struct span relative)
 /* Takes "scheme://authority" or "//authority" off the reference; false for a scheme that is not http. */
 static bool take_authority(struct span *reference, struct span *host)
 {
-    struct span scheme = { reference->p, find_any(*reference, ":/?#") };
+    struct span scheme = {reference->p, find_any(*reference, ":/?#")};
     if (scheme.len < reference->len && reference->p[scheme.len] == ':') {
         if (!span_eq_nocase(scheme, SPAN("http")) && !span_eq_nocase(scheme, SPAN("https")))
             return false;
@@ -58,7 +59,7 @@ static bool take_authority(struct span *reference, struct span *host)
     }
     if (span_starts(*reference, SPAN("//"))) {
         struct span rest = span_from(*reference, 2);
-        *host = (struct span){ rest.p, find_any(rest, "/?#") };
+        *host = (struct span){rest.p, find_any(rest, "/?#")};
         *reference = span_from(rest, host->len);
         return http1_valid_host(*host);
     }
@@ -69,13 +70,13 @@ static struct span host_part(const struct buf *key, size_t from)
 {
     struct span s = span_from(buf_span(key), from);
     s = span_from(s, find_any(s, "\n") + 1);
-    return (struct span){ s.p, find_any(s, "\n") };
+    return (struct span){s.p, find_any(s, "\n")};
 }
 
-bool policy_reference_key(struct buf *out, const struct config_origin *origin, const struct http1_target *base,
-                          struct span reference)
+bool policy_reference_key(struct buf *out, const struct config_origin *origin,
+                          const struct http1_target *base, struct span reference)
 {
-    struct buf merged = { 0 }, path = { 0 }, own = { 0 };
+    struct buf merged = {0}, path = {0}, own = {0};
     struct span host = base->host;
     size_t before = out->len;
     reference.len = find_any(reference, "#");
@@ -89,7 +90,7 @@ bool policy_reference_key(struct buf *out, const struct config_origin *origin, c
         else
             put_merged(&merged, base->path_query, reference);
         put_without_dots(&path, buf_span(&merged));
-        struct http1_target target = { .host = host, .path_query = buf_span(&path) };
+        struct http1_target target = {.host = host, .path_query = buf_span(&path)};
         policy_key(out, origin, &target);
         policy_key(&own, origin, base);
         good = !merged.failed && !path.failed && !own.failed && !out->failed &&

@@ -20,10 +20,10 @@ bool policy_may_serve_stale(const struct config *cfg, const struct response_fact
 
 static bool is_lifetime(struct span directive)
 {
-    static const struct span names[] = { { "max-age", 7 }, { "s-maxage", 8 }, { "stale-while-revalidate", 22 },
-                                         { "stale-if-error", 14 } };
+    static const struct span names[] = {
+        {"max-age", 7}, {"s-maxage", 8}, {"stale-while-revalidate", 22}, {"stale-if-error", 14}};
     const char *equals = directive.len > 0 ? memchr(directive.p, '=', directive.len) : NULL;
-    struct span name = { directive.p, equals != NULL ? (size_t)(equals - directive.p) : directive.len };
+    struct span name = {directive.p, equals != NULL ? (size_t)(equals - directive.p) : directive.len};
     name = span_trim(name);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (span_eq_nocase(name, names[i]))
@@ -34,7 +34,7 @@ static bool is_lifetime(struct span directive)
 /* All lines of the field as one, in the place of the first. */
 static void put_directives(struct buf *out, const struct http_head *stored, enum http_field_id id)
 {
-    struct http_list_it it = { 0 };
+    struct http_list_it it = {0};
     struct span directive;
     buf_put_span(out, http_field_name(id));
     buf_put_lit(out, ": max-age=0");

@@ -11,14 +11,14 @@ enum stale_cause {
     STALE_OVERLOADED,   /* a limit of ours: stale.if_overloaded, stale-while-revalidate, stale-if-error */
 };
 
-/* Whether a stale response with `facts` may be served now. must-revalidate, proxy-revalidate, no-cache and (unless
- * stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
+/* Whether a stale response with `facts` may be served now. must-revalidate, proxy-revalidate, no-cache and
+ * (unless stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
 bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
                             enum stale_cause cause);
 
-/* The stored block as it leaves when stale, so that no cache behind us takes it for fresh (DESIGN.md section 9): lifetimes
- * in Cache-Control and the targeted fields replaced by max-age=0, s-maxage and stale-* removed, Expires as Date; other
- * directives stay. */
+/* The stored block as it leaves when stale, so that no cache behind us takes it for fresh (DESIGN.md section
+ * 9): lifetimes in Cache-Control and the targeted fields replaced by max-age=0, s-maxage and stale-* removed,
+ * Expires as Date; other directives stay. */
 void policy_stale_block(struct buf *out, const struct http_head *stored);
 
 #endif

@@ -4,9 +4,10 @@
 
 bool stored_block_parse(struct stored_block *out, struct span block_and_crlf)
 {
-    struct http1_limits limits = { .max_head = UINT32_MAX, .max_fields = STORED_FIELDS_MAX, .max_url = UINT32_MAX };
-    struct http1_scan scan = { 0 };
-    out->head = (struct http_head){ .fields = out->fields, .cap_fields = STORED_FIELDS_MAX };
+    struct http1_limits limits = {
+        .max_head = UINT32_MAX, .max_fields = STORED_FIELDS_MAX, .max_url = UINT32_MAX};
+    struct http1_scan scan = {0};
+    out->head = (struct http_head){.fields = out->fields, .cap_fields = STORED_FIELDS_MAX};
     return http1_parse_response(&scan, block_and_crlf.p, block_and_crlf.len, &limits, &out->head).status ==
            HTTP1_HEAD;
 }

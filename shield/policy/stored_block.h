@@ -11,8 +11,8 @@ struct stored_block {
     struct http_head head; /* its spans lie in the block */
 };
 
-/* Parse a block with the empty line behind it. It is ours already, so no limit of the configuration applies. False when it
- * is no response head. */
+/* Parse a block with the empty line behind it. It is ours already, so no limit of the configuration applies.
+ * False when it is no response head. */
 bool stored_block_parse(struct stored_block *out, struct span block_and_crlf);
 
 #endif

@@ -7,9 +7,9 @@
 #include "shield/policy/stale.h"
 #include "shield/policy/stored_block.h"
 
-/* The head of an answer is made of three parts: a prefix of ours (a status line that replaces the stored one), the
- * stored block as it is, and a tail of ours (Age, Cache-Status, framing). For a plain hit there is no prefix, and nothing of
- * the stored part is touched or copied. */
+/* The head of an answer is made of three parts: a prefix of ours (a status line that replaces the stored
+ * one), the stored block as it is, and a tail of ours (Age, Cache-Status, framing). For a plain hit there is
+ * no prefix, and nothing of the stored part is touched or copied. */
 
 static void put_status_line(struct exchange *ex, int status)
 {
@@ -65,7 +65,8 @@ static void put_content_range(struct exchange *ex, uint64_t first, uint64_t last
 static void put_age(struct exchange *ex)
 {
     int64_t age_s = facts_age_ms(&object_head(ex->object)->facts, clock_wall_ms()) / 1000;
-    bool own_fetch = !ex->cache_status.hit && ex->cache_status.collapsed <= 0 && ex->cache_status.fwd_status != 304;
+    bool own_fetch =
+        !ex->cache_status.hit && ex->cache_status.collapsed <= 0 && ex->cache_status.fwd_status != 304;
     if (own_fetch && age_s == 0)
         return;
     buf_put_lit(&ex->out, "Age: ");
@@ -85,7 +86,8 @@ static void put_tail(struct exchange *ex)
 
 enum span_choice { WHOLE, PART, UNSATISFIABLE, WAIT };
 
-/* Which part of the object the client gets (RFC 9110 section 14; DESIGN.md section 4 for an unknown length). */
+/* Which part of the object the client gets (RFC 9110 section 14; DESIGN.md section 4 for an unknown length).
+ */
 static enum span_choice choose_span(struct exchange *ex, uint64_t *first, uint64_t *last)
 {
     const struct stored_head *h = object_head(ex->object);
@@ -134,14 +136,15 @@ static void compose_bare(struct exchange *ex, int status)
     put_length(ex, 0);
 }
 
-/* A stale answer must look stale to the caches behind us. Without memory for it, it leaves without its fields. */
+/* A stale answer must look stale to the caches behind us. Without memory for it, it leaves without its
+ * fields. */
 static void make_stale_block(struct exchange *ex)
 {
     struct stored_block parsed;
-    struct buf stale = { 0 };
-    if (stored_block_parse(&parsed, (struct span){ ex->block.p, ex->block.len + 2 }))
+    struct buf stale = {0};
+    if (stored_block_parse(&parsed, (struct span){ex->block.p, ex->block.len + 2}))
         policy_stale_block(&stale, &parsed.head);
-    ex->block = stale.failed ? (struct span){ 0 } : arena_span(&ex->arena, buf_span(&stale));
+    ex->block = stale.failed ? (struct span){0} : arena_span(&ex->arena, buf_span(&stale));
     buf_fini(&stale);
     if (ex->block.len == 0)
         put_status_line(ex, ex->status);
@@ -200,7 +203,8 @@ unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs)
     return n;
 }
 
-/* Whether the connection may go on after an error of ours: not when the request could not be read to its end. */
+/* Whether the connection may go on after an error of ours: not when the request could not be read to its end.
+ */
 static bool survives(const struct exchange *ex, int err)
 {
     switch (err) {
@@ -224,7 +228,7 @@ void answer_compose_own(struct exchange *ex, int err)
     char date[HTTP_DATE_BYTES];
     int status = err_status(err);
     out->len = 0;
-    ex->block = (struct span){ 0 };
+    ex->block = (struct span){0};
     put_status_line(ex, status);
     http_date_format(date, clock_wall_ms() / 1000);
     buf_put_lit(out, "Date: ");

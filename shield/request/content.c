@@ -3,8 +3,8 @@
 #include "common/check.h"
 #include "common/err.h"
 
-/* Request content on its way to the origin. What the client sends is collected in one buffer while the other is being
- * written, so that a slow origin stops the client after CONTENT_BYTES_MAX and not before. */
+/* Request content on its way to the origin. What the client sends is collected in one buffer while the other
+ * is being written, so that a slow origin stops the client after CONTENT_BYTES_MAX and not before. */
 enum { CONTENT_BYTES_MAX = 64 * 1024 };
 
 static bool has_room(const struct exchange *ex)

@@ -14,7 +14,7 @@ enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3 };
 
 void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights)
 {
-    *env = (struct exchange_env){ .loop = l, .cache = c, .flights = flights };
+    *env = (struct exchange_env){.loop = l, .cache = c, .flights = flights};
     list_init(&env->idle);
 }
 
@@ -52,7 +52,7 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev);
 static struct exchange *take_exchange(struct exchange_env *env)
 {
     struct exchange *ex;
-    struct buf out = { 0 }, key = { 0 };
+    struct buf out = {0}, key = {0};
     if (list_empty(&env->idle)) {
         ex = malloc(sizeof *ex);
         if (ex == NULL)
@@ -64,8 +64,12 @@ static struct exchange *take_exchange(struct exchange_env *env)
         out = reuse(ex->out);
         key = reuse(ex->key);
     }
-    *ex = (struct exchange){ .env = env, .out = out, .key = key, .end = UINT64_MAX, .wait_us = -1,
-                             .announced_length = LENGTH_UNKNOWN };
+    *ex = (struct exchange){.env = env,
+                            .out = out,
+                            .key = key,
+                            .end = UINT64_MAX,
+                            .wait_us = -1,
+                            .announced_length = LENGTH_UNKNOWN};
     list_init(&ex->idle_link);
     timer_init(&ex->timer, on_timer);
     ex->waiter.on_event = on_flight_event;
@@ -256,7 +260,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     if (ex->stale != NULL)
         what.may_store = true;
     if (mode == FORWARD_PASS)
-        what.key = (struct span){ "", 0 };
+        what.key = (struct span){"", 0};
     ex->judged_here = ex->stale != NULL;
     ex->alone = true;
     struct flight *f = flight_new(ex->env->flights, &what, false);
@@ -293,8 +297,7 @@ static void start_hit(struct exchange *ex)
     ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
     ex->judged_here = true;
     ex->announced_length = object_length(ex->object);
-    ex->cache_status = (struct cache_status){ .hit = true, .has_ttl = true,
-                                              .ttl_s = ttl_s(facts, now_ms) };
+    ex->cache_status = (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = ttl_s(facts, now_ms)};
     hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
     reader_start(ex);
 }
@@ -351,7 +354,7 @@ static void classify(struct exchange *ex, const struct flight *f)
     struct cache_status *cs = &ex->cache_status;
     const struct response_facts *facts = &object_head(ex->object)->facts;
     bool leader = ex->waiter.is_leader;
-    *cs = (struct cache_status){ 0 };
+    *cs = (struct cache_status){0};
     ex->is_stale = flight_is_stale(f);
     if (ex->is_stale)
         exchange_settle_fate(ex, FATE_STALE);
@@ -488,7 +491,8 @@ static struct exchange *begin(struct exchange_env *env, const struct exchange_re
     return ex;
 }
 
-/* `out` holds the exchange as long as it runs: on_over clears it through the owner, who has it as its own field. */
+/* `out` holds the exchange as long as it runs: on_over clears it through the owner, who has it as its own
+ * field. */
 void exchange_start(struct exchange_env *env, const struct exchange_request *r, struct exchange **out)
 {
     struct exchange *ex = begin(env, r);
@@ -518,7 +522,8 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     }
 }
 
-void exchange_refuse(struct exchange_env *env, const struct exchange_request *r, int err, struct exchange **out)
+void exchange_refuse(struct exchange_env *env, const struct exchange_request *r, int err,
+                     struct exchange **out)
 {
     struct exchange *ex = begin(env, r);
     *out = ex;

@@ -4,8 +4,8 @@
  *      |          `-> ASKING again: another variant, or released: alone
  *      `--> READING (a hit)        from anywhere: an answer of our own, a cut, or the client is gone
  *
- * The exchange writes to the client's connection itself and tells its owner (the connection's protocol side) when it is
- * over. Own loop only. */
+ * The exchange writes to the client's connection itself and tells its owner (the connection's protocol side)
+ * when it is over. Own loop only. */
 #ifndef SHIELD_REQUEST_EXCHANGE_H
 #define SHIELD_REQUEST_EXCHANGE_H
 
@@ -28,8 +28,8 @@ void exchange_env_fini(struct exchange_env *env);
 
 /* What the owner hears, once each. */
 struct exchange_owner {
-    /* The answer is out. keep_alive: the connection may carry another request; else close it (abort: with a reset). The
-     * exchange is gone. May come from inside exchange_start. */
+    /* The answer is out. keep_alive: the connection may carry another request; else close it (abort: with a
+     * reset). The exchange is gone. May come from inside exchange_start. */
     void (*on_over)(void *ctx, bool keep_alive, bool abort);
     /* More request content is welcome. */
     void (*on_content_room)(void *ctx);
@@ -45,14 +45,17 @@ struct exchange_request {
     void *ctx;
 };
 
-/* Start. The exchange is over when on_over has been called, perhaps before this returns; *out is NULL then. */
+/* Start. The exchange is over when on_over has been called, perhaps before this returns; *out is NULL then.
+ */
 void exchange_start(struct exchange_env *env, const struct exchange_request *request, struct exchange **out);
 
-/* Answer a request that could not be read with an error of our own; as exchange_start, for a head that may be empty. */
+/* Answer a request that could not be read with an error of our own; as exchange_start, for a head that may be
+ * empty. */
 void exchange_refuse(struct exchange_env *env, const struct exchange_request *request, int err,
                      struct exchange **out);
 
-/* Decoded request content. False: enough for now, wait for on_content_room before giving more (what was given is taken). */
+/* Decoded request content. False: enough for now, wait for on_content_room before giving more (what was given
+ * is taken). */
 bool exchange_content(struct exchange *ex, const char *p, size_t n);
 void exchange_content_end(struct exchange *ex);
 

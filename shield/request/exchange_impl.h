@@ -27,9 +27,9 @@ struct exchange {
     struct span client_ip;
     enum http1_framing content;
     uint64_t content_length;
-    bool pass;        /* nothing of it is for the cache */
-    bool is_copied;   /* head and client_ip are ours */
-    bool keep_alive;  /* after the answer */
+    bool pass;       /* nothing of it is for the cache */
+    bool is_copied;  /* head and client_ip are ours */
+    bool keep_alive; /* after the answer */
 
     /* request content on its way up: one buffer fills while the other is being written */
     struct buf content_in, content_out;
@@ -51,7 +51,7 @@ struct exchange {
     /* the answer */
     struct object *object;
     uint64_t announced_length;
-    struct buf out; /* our parts of the head, or a whole answer of our own */
+    struct buf out;      /* our parts of the head, or a whole answer of our own */
     size_t prefix_bytes; /* of `out`: they stand before the stored block, the rest behind it */
     struct span block;   /* the stored block, or what it becomes when stale */
     size_t block_skip;   /* of the block: what the prefix replaces */
@@ -59,7 +59,8 @@ struct exchange {
     enum out_framing framing;
     bool head_sent, last_chunk_sent, waits_for_range;
     struct http_range_spec range;
-    uint64_t position, end; /* of the object: the next byte to send, and where to stop (UINT64_MAX: at its end) */
+    uint64_t position,
+        end; /* of the object: the next byte to send, and where to stop (UINT64_MAX: at its end) */
     struct chunk *holds[CONN_IOV]; /* what the pending write needs */
     unsigned n_holds;
     char chunk_line[20];
@@ -67,9 +68,9 @@ struct exchange {
     struct chunk *loaded; /* what the last load brought */
     uint32_t loaded_index;
     bool loading, pinned;
-    size_t pending_bytes; /* of a write that is not through: still in it when last looked */
-    uint64_t pending_us, moved_us; /* since when it is pending; when it last moved */
-    uint64_t stalled_us; /* how long writes have been pending in all */
+    size_t pending_bytes;             /* of a write that is not through: still in it when last looked */
+    uint64_t pending_us, moved_us;    /* since when it is pending; when it last moved */
+    uint64_t stalled_us;              /* how long writes have been pending in all */
     uint64_t judged_us, judged_bytes; /* of that, and what had been taken, when the rate was judged last */
     struct cache_status cache_status;
 
@@ -82,13 +83,13 @@ struct exchange {
 
 /* ---- exchange.c ---- */
 void exchange_end(struct exchange *ex, bool keep_alive, bool abort);
-void exchange_fail(struct exchange *ex, int err); /* an answer of our own, or a cut when the head is out */
+void exchange_fail(struct exchange *ex, int err);  /* an answer of our own, or a cut when the head is out */
 void exchange_release_memory(struct exchange *ex); /* of one that was over while a load ran */
 void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
 
 /* ---- answer.c: heads ---- */
-/* Compose the head for ex->object into ex->out and choose framing and span. Returns false when it has to wait until
- * more of the object is known (a range of unknown length). */
+/* Compose the head for ex->object into ex->out and choose framing and span. Returns false when it has to wait
+ * until more of the object is known (a range of unknown length). */
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
 /* The buffers of the head: gives how many of bufs[] (at most 3) it takes. */
@@ -99,11 +100,12 @@ void reader_start(struct exchange *ex); /* ex->object and ex->cache_status are s
 void reader_pump(struct exchange *ex);  /* send what can be sent; may end the exchange */
 void reader_stop(struct exchange *ex);  /* drop what it holds */
 void reader_on_drained(struct exchange *ex);
-void reader_on_timer(struct exchange *ex); /* a write is pending: is the client still reading, and fast enough? */
+void reader_on_timer(
+    struct exchange *ex); /* a write is pending: is the client still reading, and fast enough? */
 
 /* ---- invalidate.c ---- */
-/* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and Content-Location point
- * at on the same host (RFC 9111 section 4.4). */
+/* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and
+ * Content-Location point at on the same host (RFC 9111 section 4.4). */
 void invalidate_after(struct exchange *ex);
 
 /* ---- content.c ---- */

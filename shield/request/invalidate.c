@@ -13,19 +13,19 @@ static struct span block_value(struct span block, struct span name)
     while (block.len > 0) {
         const char *lf = memchr(block.p, '\n', block.len);
         size_t n = lf != NULL ? (size_t)(lf - block.p) + 1 : block.len;
-        struct span line = { block.p, n };
-        struct span start = { line.p, name.len < n ? name.len : n };
+        struct span line = {block.p, n};
+        struct span start = {line.p, name.len < n ? name.len : n};
         if (line.len > name.len + 2 && line.p[name.len] == ':' && span_eq_nocase(start, name))
-            return span_trim((struct span){ line.p + name.len + 1, n - name.len - 3 });
+            return span_trim((struct span){line.p + name.len + 1, n - name.len - 3});
         block = span_from(block, n);
     }
-    return (struct span){ 0 };
+    return (struct span){0};
 }
 
 static void invalidate_reference(struct exchange *ex, const struct config_origin *origin, struct span name)
 {
     struct span value = block_value(object_head(ex->object)->block, name);
-    struct buf key = { 0 };
+    struct buf key = {0};
     if (value.len > 0 && policy_reference_key(&key, origin, &ex->target, value))
         invalidate(ex, buf_span(&key));
     buf_fini(&key);

@@ -56,10 +56,10 @@ static void on_loaded(struct disk_load *job)
 static void load_chunk(struct exchange *ex)
 {
     ex->loading = true;
-    ex->load = (struct disk_load){ .loop = ex->env->loop,
-                                   .object = object_ref(ex->object),
-                                   .index = (uint32_t)(ex->position / object_chunk_bytes(ex->object)),
-                                   .on_done = on_loaded };
+    ex->load = (struct disk_load){.loop = ex->env->loop,
+                                  .object = object_ref(ex->object),
+                                  .index = (uint32_t)(ex->position / object_chunk_bytes(ex->object)),
+                                  .on_done = on_loaded};
     disk_load(ex->env->flights->disk, &ex->load);
 }
 
@@ -69,7 +69,7 @@ static bool take_loaded(struct exchange *ex, uint64_t at, struct span *out)
     if (ex->loaded == NULL || at / chunk_bytes != ex->loaded_index)
         return false;
     uint32_t from = (uint32_t)(at % chunk_bytes);
-    *out = (struct span){ ex->loaded->data + from, ex->loaded->len - from };
+    *out = (struct span){ex->loaded->data + from, ex->loaded->len - from};
     return true;
 }
 
@@ -79,7 +79,7 @@ struct batch {
     uv_buf_t bufs[CONN_IOV];
     unsigned n;
     uint64_t content_bytes;
-    bool last; /* the answer is complete with it */
+    bool last;    /* the answer is complete with it */
     bool missing; /* the next chunk is on disk */
     int err;
 };
@@ -126,14 +126,15 @@ static void gather_chunked(struct exchange *ex, struct batch *b, uint64_t limit,
 
 static void gather(struct exchange *ex, struct batch *b)
 {
-    *b = (struct batch){ 0 };
+    *b = (struct batch){0};
     if (!ex->head_sent)
         b->n = answer_head_bufs(ex, b->bufs);
     if (ex->framing == OUT_NONE) {
         b->last = true;
         return;
     }
-    enum object_state state = object_state(ex->object); /* before `ready`: what is sealed has grown to its end */
+    enum object_state state =
+        object_state(ex->object); /* before `ready`: what is sealed has grown to its end */
     bool sealed = state == OBJECT_SEALED;
     uint64_t ready = object_ready(ex->object);
     uint64_t limit = MIN(ex->end, ready);
@@ -186,8 +187,8 @@ static void cut_slow_client(struct exchange *ex)
     exchange_end(ex, false, true);
 }
 
-/* Only time in which it was the client that we waited for counts (the origin may be slow as well), in stretches of
- * RATE_OVER_US, so that what the socket's buffers took in at once does not last for ever. */
+/* Only time in which it was the client that we waited for counts (the origin may be slow as well), in
+ * stretches of RATE_OVER_US, so that what the socket's buffers took in at once does not last for ever. */
 static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
 {
     uint64_t stalled_us = ex->stalled_us + (now_us - ex->pending_us);
@@ -195,7 +196,8 @@ static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
     uint64_t over_us = stalled_us - ex->judged_us;
     if (over_us < RATE_OVER_US)
         return false;
-    bool slow = taken - MIN(taken, ex->judged_bytes) < ex->env->loop->config->client.min_rate * (over_us / 1000) / 1000;
+    bool slow = taken - MIN(taken, ex->judged_bytes) <
+                ex->env->loop->config->client.min_rate * (over_us / 1000) / 1000;
     ex->judged_us = stalled_us;
     ex->judged_bytes = taken;
     return slow;

@@ -45,17 +45,17 @@ static struct span copy_part(char **at, struct span s)
     if (s.len > 0)
         memcpy(p, s.p, s.len);
     *at += s.len;
-    return (struct span){ p, s.len };
+    return (struct span){p, s.len};
 }
 
 /* The block lacks the empty line that ends a head; one is kept behind it for this. */
 static void find_validators(struct stored_head *h)
 {
     struct stored_block parsed;
-    if (stored_block_parse(&parsed, (struct span){ h->block.p, h->block.len + 2 }))
+    if (stored_block_parse(&parsed, (struct span){h->block.p, h->block.len + 2}))
         validators_of(&parsed.head, h->facts.response_ms / 1000, &h->validators);
     else
-        h->validators = (struct validators){ .last_modified_s = -1, .date_s = -1, .status = h->facts.status };
+        h->validators = (struct validators){.last_modified_s = -1, .date_s = -1, .status = h->facts.status};
 }
 
 struct stored_head *stored_head_new(const struct stored_head_parts *parts)
@@ -89,8 +89,8 @@ void stored_head_unref(struct stored_head **slot)
 
 /* ---- bodies ---- */
 
-/* A slot without a chunk is one of: not filled yet (at or above `ready`), on disk (committed), or dropped (below
- * `dropped`). `lock` covers the table; `ready`, `length` and `state` are published with release. */
+/* A slot without a chunk is one of: not filled yet (at or above `ready`), on disk (committed), or dropped
+ * (below `dropped`). `lock` covers the table; `ready`, `length` and `state` are published with release. */
 struct body {
     atomic_uint refs;
     _Atomic uint64_t ready, length, dropped;
@@ -106,7 +106,8 @@ struct body {
     pthread_mutex_t lock;
     struct chunk **slots;
     uint32_t n_slots, cap_slots;
-    uint32_t loaded[OBJECT_LOADED_KEPT]; /* ring of chunk indexes that came from disk, index + 1; 0 is empty */
+    uint32_t
+        loaded[OBJECT_LOADED_KEPT]; /* ring of chunk indexes that came from disk, index + 1; 0 is empty */
     uint32_t next_loaded;
 };
 
@@ -197,7 +198,8 @@ struct object *object_new(struct stored_head *head, uint64_t length)
     return o;
 }
 
-struct object *object_from_disk(struct stored_head *head, uint64_t length, uint32_t chunk_bytes, uint64_t disk_id)
+struct object *object_from_disk(struct stored_head *head, uint64_t length, uint32_t chunk_bytes,
+                                uint64_t disk_id)
 {
     struct object *o = object_new(head, length);
     if (o == NULL)
@@ -324,7 +326,8 @@ int object_append(struct object *o, const char *p, size_t n)
     return 0;
 }
 
-/* A last chunk of unknown length was made too big: give back what it does not need. Readers of the old one hold it. */
+/* A last chunk of unknown length was made too big: give back what it does not need. Readers of the old one
+ * hold it. */
 static void fit_last_chunk(struct body *b)
 {
     if (b->n_slots == 0)
@@ -371,7 +374,7 @@ static struct span chunk_span(const struct body *b, struct chunk *c, uint64_t of
     uint32_t at = (uint32_t)(offset % b->chunk_bytes);
     uint64_t chunk_start = offset - at;
     uint64_t end = MIN(ready - chunk_start, (uint64_t)b->chunk_bytes);
-    return (struct span){ c->data + at, (size_t)(end - at) };
+    return (struct span){c->data + at, (size_t)(end - at)};
 }
 
 int object_read(struct object *o, uint64_t offset, struct span *out, struct chunk **hold)

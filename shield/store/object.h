@@ -5,9 +5,10 @@
  *   FAILED   the source broke off: readers cut their clients, nothing keeps it
  *   freed    by the last object_unref, on whatever thread that happens
  *
- * A hit and a joined miss are the same code: a reader on an object, sealed or not yet. Head and body are counted apart,
- * so that a 304 makes a new head over the same chunks. Chunks come and go: a chunk that the store has committed may leave
- * memory and be loaded again; a chunk of an object that nobody keeps leaves when every reader has passed it. */
+ * A hit and a joined miss are the same code: a reader on an object, sealed or not yet. Head and body are
+ * counted apart, so that a 304 makes a new head over the same chunks. Chunks come and go: a chunk that the
+ * store has committed may leave memory and be loaded again; a chunk of an object that nobody keeps leaves
+ * when every reader has passed it. */
 #ifndef SHIELD_STORE_OBJECT_H
 #define SHIELD_STORE_OBJECT_H
 
@@ -43,8 +44,8 @@ struct stored_head {
     struct span variant; /* the variant key under these names */
     struct validators validators; /* spans into block */
     uint64_t purge_number;
-    uint64_t key_hash;   /* of `key`, seeded by the index */
-    size_t size;         /* of this allocation */
+    uint64_t key_hash; /* of `key`, seeded by the index */
+    size_t size;       /* of this allocation */
 };
 
 struct stored_head_parts {
@@ -60,8 +61,8 @@ enum object_state { OBJECT_FILLING, OBJECT_SEALED, OBJECT_FAILED };
 
 struct object;
 
-/* A new FILLING object over `head` (whose reference it takes) with one reference; `length` may be LENGTH_UNKNOWN.
- * NULL without memory (the head's reference is dropped then too). */
+/* A new FILLING object over `head` (whose reference it takes) with one reference; `length` may be
+ * LENGTH_UNKNOWN. NULL without memory (the head's reference is dropped then too). */
 struct object *object_new(struct stored_head *head, uint64_t length);
 /* Another head over the body of `o`, in whatever state that is. Takes head's reference. */
 struct object *object_with_head(struct object *o, struct stored_head *head);
@@ -73,24 +74,27 @@ enum object_state object_state(const struct object *o); /* acquire: what was app
 uint64_t object_ready(const struct object *o);          /* acquire: bytes that may be read */
 uint64_t object_length(const struct object *o);         /* LENGTH_UNKNOWN until sealed when not announced */
 uint32_t object_chunk_bytes(const struct object *o);
-size_t object_ram_bytes(const struct object *o);        /* head and resident chunks, any thread */
+size_t object_ram_bytes(const struct object *o); /* head and resident chunks, any thread */
 
-/* Owner only: append, end well, end badly. object_append: 0 or ERR_NOMEM; never beyond the announced length. */
+/* Owner only: append, end well, end badly. object_append: 0 or ERR_NOMEM; never beyond the announced length.
+ */
 int object_append(struct object *o, const char *p, size_t n);
 void object_seal(struct object *o);
 void object_fail(struct object *o, int err);
 int object_error(const struct object *o); /* of a FAILED one */
 
-/* Read at `offset` (below object_ready): a span up to the end of its chunk or of what is ready, and a reference to
- * the chunk in *hold (NULL when the object's own reference is enough: everything stays resident).
- * Any thread. Returns 0; ERR_NOT_FOUND when the chunk is on disk only (load it); ERR_GONE when it was dropped. */
+/* Read at `offset` (below object_ready): a span up to the end of its chunk or of what is ready, and a
+ * reference to the chunk in *hold (NULL when the object's own reference is enough: everything stays
+ * resident). Any thread. Returns 0; ERR_NOT_FOUND when the chunk is on disk only (load it); ERR_GONE when it
+ * was dropped. */
 int object_read(struct object *o, uint64_t offset, struct span *out, struct chunk **hold);
 
 /* Chunk table, for the store and the flight. */
 struct chunk *object_chunk(struct object *o, uint32_t index); /* a new reference, or NULL when not resident */
-uint32_t object_chunk_count(const struct object *o);           /* of a sealed one */
+uint32_t object_chunk_count(const struct object *o);          /* of a sealed one */
 uint32_t object_chunk_len(const struct object *o, uint32_t index); /* of a sealed one */
-/* A chunk loaded from disk enters the table (reference taken over); a few loaded chunks stay, older ones leave. */
+/* A chunk loaded from disk enters the table (reference taken over); a few loaded chunks stay, older ones
+ * leave. */
 void object_chunk_loaded(struct object *o, uint32_t index, struct chunk *c);
 /* The chunk is durable; it leaves memory unless the object is to stay resident. */
 void object_chunk_committed(struct object *o, uint32_t index);
@@ -98,19 +102,22 @@ void object_chunk_committed(struct object *o, uint32_t index);
 void object_drop_below(struct object *o, uint64_t offset);
 uint64_t object_dropped(const struct object *o); /* the first offset that can still be read or loaded */
 
-/* Whether all chunks stay in memory as long as the object lives: the default while FILLING, off for what comes from
- * disk. Off is for good, but for the store, which may turn it on for an object that it has loaded whole and still owns
- * alone. */
+/* Whether all chunks stay in memory as long as the object lives: the default while FILLING, off for what
+ * comes from disk. Off is for good, but for the store, which may turn it on for an object that it has loaded
+ * whole and still owns alone. */
 void object_set_resident(struct object *o, bool resident);
 bool object_is_resident(const struct object *o);
 
 /* A sealed object whose chunks are all on disk: `length` is known; for disk_get. */
-struct object *object_from_disk(struct stored_head *head, uint64_t length, uint32_t chunk_bytes, uint64_t disk_id);
+struct object *object_from_disk(struct stored_head *head, uint64_t length, uint32_t chunk_bytes,
+                                uint64_t disk_id);
 
 /* The store's notes on the object; atomic, any thread. */
-enum { OBJECT_ON_DISK = 1u << 0,  /* committed: found by disk_get after a crash */
-       OBJECT_STORING = 1u << 1,  /* handed to the writer, not durable yet: must stay in memory */
-       OBJECT_UNWANTED = 1u << 2  /* purged, replaced or shed: no newcomer, no store */ };
+enum {
+    OBJECT_ON_DISK = 1u << 0, /* committed: found by disk_get after a crash */
+    OBJECT_STORING = 1u << 1, /* handed to the writer, not durable yet: must stay in memory */
+    OBJECT_UNWANTED = 1u << 2 /* purged, replaced or shed: no newcomer, no store */
+};
 unsigned object_flags(const struct object *o);
 void object_set_flags(struct object *o, unsigned set, unsigned clear);
 uint64_t object_disk_id(const struct object *o); /* 0: never given to the store */
@@ -124,11 +131,11 @@ void object_set_fill(struct object *o, struct disk_fill *f);
 /* What the RAM tier and the readers keep on it; see store/ram.c and request/reader.c. */
 struct object_ram {
     struct list_node link;
-    uint8_t queue;          /* enum in ram.c */
+    uint8_t queue; /* enum in ram.c */
     bool linked;
     size_t charged;
-    atomic_uchar hits;      /* 0..3, S3-FIFO */
-    atomic_uint readers;    /* open readers: pins */
+    atomic_uchar hits;   /* 0..3, S3-FIFO */
+    atomic_uint readers; /* open readers: pins */
 };
 struct object_ram *object_ram(struct object *o);
 struct object *object_of_ram(struct object_ram *r);

@@ -13,7 +13,8 @@ struct ram {
     struct list_node queues[QUEUES]; /* oldest first */
     uint64_t bytes[QUEUES];
     uint64_t objects, evicted;
-    /* What left the small queue lately, by key hash: a direct-mapped table that forgets by being overwritten. */
+    /* What left the small queue lately, by key hash: a direct-mapped table that forgets by being overwritten.
+     */
     uint64_t ghosts[GHOSTS];
 };
 
@@ -103,7 +104,8 @@ static size_t what_it_will_hold(const struct object *o)
     size_t now = object_ram_bytes(o) + HEAD_ALLOWANCE;
     if (object_is_resident(o))
         return now;
-    return MIN(now, (size_t)object_chunk_bytes(o) * OBJECT_LOADED_KEPT + object_head(o)->size + HEAD_ALLOWANCE);
+    return MIN(now,
+               (size_t)object_chunk_bytes(o) * OBJECT_LOADED_KEPT + object_head(o)->size + HEAD_ALLOWANCE);
 }
 
 /* ---- doors ---- */
@@ -145,8 +147,8 @@ void ram_touch(struct object *o)
 void ram_get_stats(struct ram *r, struct ram_stats *out)
 {
     pthread_mutex_lock(&r->lock);
-    *out = (struct ram_stats){ .bytes = r->bytes[Q_SMALL] + r->bytes[Q_MAIN], .objects = r->objects,
-                               .evicted = r->evicted };
+    *out = (struct ram_stats){
+        .bytes = r->bytes[Q_SMALL] + r->bytes[Q_MAIN], .objects = r->objects, .evicted = r->evicted};
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -99,6 +99,26 @@ static void on_worker_empty(void *ctx)
     loop_post(&e->service->loop, &e->mail);
 }
 
+/* The descriptor limit to its hard limit; where that is too small, fewer connections. */
+static void fit_descriptors(struct config *cfg)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return;
+    lim.rlim_cur = lim.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &lim);
+    if (lim.rlim_max == RLIM_INFINITY)
+        return;
+    uint64_t most = lim.rlim_max > 2 * FD_RESERVE ? lim.rlim_max - FD_RESERVE : lim.rlim_max / 2;
+    if (cfg->client.max_connections > most) {
+        log_warn("client.max_connections: lowered from %llu to %llu: the descriptor limit is %llu; raise it "
+                 "(ulimit -Hn, LimitNOFILE=)",
+                 (unsigned long long)cfg->client.max_connections, (unsigned long long)most,
+                 (unsigned long long)lim.rlim_max);
+        cfg->client.max_connections = most;
+    }
+}
+
 /* ---- signals ---- */
 
 static void reload(struct service *s)
@@ -118,6 +138,7 @@ static void reload(struct service *s)
         log_error("reload: refused, the running configuration stays: these need a restart: %.*s",
                   (int)restart.len, restart.p);
     } else {
+        fit_descriptors(next);
         for (unsigned i = 0; i < s->n_workers; i++)
             worker_reload(&s->workers[i], next);
         loop_set_config(&s->loop, next);
@@ -173,26 +194,6 @@ static void unwatch_signals(struct service *s)
 }
 
 /* ---- starting ---- */
-
-/* The descriptor limit to its hard limit; where that is too small, fewer connections. */
-static void fit_descriptors(struct config *cfg)
-{
-    struct rlimit lim;
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
-        return;
-    lim.rlim_cur = lim.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &lim);
-    if (lim.rlim_max == RLIM_INFINITY)
-        return;
-    uint64_t most = lim.rlim_max > 2 * FD_RESERVE ? lim.rlim_max - FD_RESERVE : lim.rlim_max / 2;
-    if (cfg->client.max_connections > most) {
-        log_warn("client.max_connections: lowered from %llu to %llu: the descriptor limit is %llu; raise it "
-                 "(ulimit -Hn, LimitNOFILE=)",
-                 (unsigned long long)cfg->client.max_connections, (unsigned long long)most,
-                 (unsigned long long)lim.rlim_max);
-        cfg->client.max_connections = most;
-    }
-}
 
 static uint64_t random_seed(void)
 {

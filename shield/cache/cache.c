@@ -11,7 +11,7 @@
 #include "shield/policy/stale.h"
 #include "shield/policy/vary.h"
 
-enum { SHARDS = 256, BRIEF_MARK_MS = 10 * 1000 };
+enum { SHARDS = 256, EPOCHS = SHARDS * 256, BRIEF_MARK_MS = 10 * 1000 };
 
 struct cache {
     struct shard shards[SHARDS];
@@ -19,11 +19,19 @@ struct cache {
     struct disk *disk;
     uint64_t seed;
     _Atomic uint64_t flights;
+    uint32_t epochs[EPOCHS]; /* counts invalidations by key hash; under the lock of the key's shard */
 };
 
 static struct shard *shard_of(struct cache *c, uint64_t hash)
 {
     return &c->shards[hash % SHARDS];
+}
+
+/* What a fetch brings is as old as its start: it is kept only if its key was not invalidated since. Keys that
+ * share a slot cost each other a store, never a wrong byte. */
+static uint32_t *epoch_of(struct cache *c, uint64_t hash)
+{
+    return &c->epochs[hash % EPOCHS];
 }
 
 uint64_t cache_hash(const struct cache *c, struct span key)
@@ -119,6 +127,7 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
     what.mode = FORWARD_SHARED;
     what.content = BODY_NONE;
     what.may_store = true;
+    what.epoch = *epoch_of(c, what.key_hash);
     if (e->names_known) {
         scratch->len = 0;
         policy_vary_key(l->config, e->names, what.head, scratch);
@@ -156,9 +165,9 @@ static enum miss_reason why_missed(const struct entry *e, const struct object *s
 }
 
 static void answer_alone(const struct cache_question *q, struct object *stale, enum miss_reason reason,
-                         struct cache_reply *out)
+                         uint32_t epoch, struct cache_reply *out)
 {
-    *out = (struct cache_reply){.answer = CACHE_ALONE, .reason = reason};
+    *out = (struct cache_reply){.answer = CACHE_ALONE, .reason = reason, .epoch = epoch};
     if (stale != NULL && q->what.method == METHOD_GET &&
         (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
         out->object = object_ref(stale);
@@ -184,6 +193,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     const struct config *cfg = l->config;
     int64_t now_ms = clock_wall_ms();
     struct buf *scratch = loop_scratch(l);
+    uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
     struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, scratch) : NULL;
     if (o != NULL) {
@@ -198,18 +208,18 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
             o = NULL; /* neither served nor validated for this request */
     }
     if (!q->may_join) {
-        answer_alone(q, NULL, MISSED_AUTHORIZATION,
+        answer_alone(q, NULL, MISSED_AUTHORIZATION, epoch,
                      out); /* a shared validation would not carry its credentials */
         return NULL;
     }
     if (q->only_new) {
-        answer_alone(q, o, MISSED_UNCACHEABLE, out);
+        answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
         return NULL;
     }
     bool too_large = e != NULL && entry_is_marked(e, MARK_TOO_LARGE, loop_now_ms(l));
     if ((e != NULL && entry_is_marked(e, MARK_UNCACHEABLE, loop_now_ms(l))) ||
         (too_large && q->waiter->wants_range)) {
-        answer_alone(q, o, MISSED_UNCACHEABLE, out);
+        answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
         return NULL;
     }
     if (e != NULL && entry_is_marked(e, MARK_ERROR, loop_now_ms(l))) {
@@ -298,19 +308,25 @@ static bool on_found(void *ctx, struct flight *f, struct object *o)
     return answers;
 }
 
+static void trim_marks(struct shard *s)
+{
+    struct loop *l = loop_current();
+    uint32_t max = (uint32_t)MAX(1u, l->config->cache.max_uncacheable / SHARDS);
+    if (shard_trim_marks(s, loop_now_ms(l), max))
+        metric_limit(l->metrics, MAX_UNCACHEABLE);
+}
+
 /* What is too large to be kept is still shared by those who want all of it; only ranges go alone. */
 static void mark_uncacheable(struct shard *s, struct entry *e, const struct verdict *v)
 {
     enum mark_kind kind = v->reason == UNCACHEABLE_TOO_LARGE ? MARK_TOO_LARGE : MARK_UNCACHEABLE;
     struct loop *l = loop_current();
-    uint32_t max = (uint32_t)MAX(1u, l->config->cache.max_uncacheable / SHARDS);
     uint64_t now_ms = loop_now_ms(l);
     uint64_t ttl_ms = l->config->flight.uncacheable_ttl_ms;
     if (v->remember_briefly)
         ttl_ms = MIN(ttl_ms, (uint64_t)BRIEF_MARK_MS);
     shard_mark(s, e, kind, 0, now_ms, ttl_ms);
-    if (shard_trim_marks(s, now_ms, max))
-        metric_limit(l->metrics, MAX_UNCACHEABLE);
+    trim_marks(s);
 }
 
 static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
@@ -334,7 +350,9 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
         unlink_flight(c, f);
     }
     bool remember = v->use == USE_ALONE || v->reason == UNCACHEABLE_TOO_LARGE;
-    if (e != NULL && remember)
+    if (e != NULL && e->mark == MARK_ERROR) /* any final head clears it */
+        shard_unmark(s, e);
+    if (e != NULL && remember && l->config->flight.uncacheable_ttl_ms > 0)
         mark_uncacheable(s, e, v);
     else if (e != NULL && !joinable)
         shard_tidy(s, e, loop_now_ms(l));
@@ -365,31 +383,48 @@ static void mark_error(struct shard *s, struct entry *e, int err)
     const struct config *cfg = loop_current()->config;
     uint64_t ttl_ms = e->mark == MARK_ERROR ? e->mark_ttl_ms * 2 : cfg->flight.error_ttl_ms;
     shard_mark(s, e, MARK_ERROR, err, loop_now_ms(loop_current()), MIN(ttl_ms, cfg->flight.error_ttl_max_ms));
+    trim_marks(s);
 }
 
-static void on_ended(void *ctx, struct flight *f, struct object *object, int err)
+/* A 304 has renewed a response in a way that forbids to keep it. */
+static bool drop_validated(struct entry *e, const struct flight_request *what, struct object *fallen[2])
+{
+    object_set_flags(what->validating, OBJECT_UNWANTED, 0);
+    if (e != NULL)
+        entry_take_variant(e, what->validating, &fallen[0]);
+    return true;
+}
+
+static bool on_ended(void *ctx, struct flight *f, struct object *object, int err)
 {
     struct cache *c = ctx;
     struct loop *l = loop_current();
     const struct flight_request *what = flight_what(f);
     struct object *fallen[2] = {NULL, NULL};
     struct shard *s = shard_of(c, what->key_hash);
-    bool put = false;
+    bool put = false, dropped = false;
     if (what->key.len == 0)
-        return;
+        return false;
     pthread_mutex_lock(&s->lock);
-    struct entry *e = flight_slot(f);
+    struct entry *e = shard_find(s, what->key_hash, what->key);
+    bool current = what->epoch == *epoch_of(c, what->key_hash);
     unlink_flight(c, f);
-    if (object != NULL) /* in the index before the flight has left it: nobody finds neither */
+    if (object != NULL && current) /* in the index before the flight has left it: nobody finds neither */
         put = put_object(c, s, object, (uint32_t)l->config->cache.max_variants, fallen);
+    else if (object == NULL && err == 0 && flight_was_validated(f))
+        dropped = drop_validated(e, what, fallen);
     else if (e != NULL && is_no_answer(f, err))
         mark_error(s, e, err);
+    e = shard_find(s, what->key_hash, what->key); /* marking may have tidied it away */
     if (e != NULL)
         shard_tidy(s, e, loop_now_ms(l));
     pthread_mutex_unlock(&s->lock);
     drop_fallen(c, fallen);
     if (put)
         keep_in_ram(c, object);
+    if (dropped && c->disk != NULL)
+        disk_delete(c->disk, what->key, what->key_hash);
+    return put;
 }
 
 struct flight_table cache_flight_table(struct cache *c)
@@ -427,7 +462,7 @@ bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id)
     struct entry *e = entry_with_disk_id(s, key_hash, disk_id, &o);
     bool may = e == NULL || list_empty(&e->flights);
     if (may && o != NULL) {
-        if (atomic_load(&object_ram(o)->readers) > 0 || (object_flags(o) & OBJECT_STORING)) {
+        if (object_is_pinned(o) || (object_flags(o) & OBJECT_STORING)) {
             may = false;
         } else if (object_is_resident(o)) {
             object_set_flags(o, 0, OBJECT_ON_DISK);
@@ -448,6 +483,7 @@ void cache_invalidate(struct cache *c, struct flight_env *env, struct span key)
     struct shard *s = shard_of(c, hash);
     struct variant *dropped = NULL;
     pthread_mutex_lock(&s->lock);
+    ++*epoch_of(c, hash);
     struct entry *e = shard_find(s, hash, key);
     if (e != NULL) {
         dropped = e->variants;
@@ -465,6 +501,7 @@ void cache_invalidate(struct cache *c, struct flight_env *env, struct span key)
     while (dropped != NULL) {
         struct variant *v = dropped;
         dropped = v->next;
+        object_set_flags(v->object, OBJECT_UNWANTED, 0); /* also for the store, where it may be on its way */
         ram_remove(c->ram, v->object);
         object_unref(&v->object);
         free(v);

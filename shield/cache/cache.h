@@ -47,6 +47,7 @@ struct cache_question {
 struct cache_reply {
     enum cache_answer answer;
     struct object *object;
+    uint32_t epoch;          /* with CACHE_ALONE: for flight_request */
     enum miss_reason reason; /* when not a hit */
     int err;
 };

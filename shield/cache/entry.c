@@ -12,7 +12,8 @@ enum { BUCKETS_FIRST = 64 };
 bool shard_init(struct shard *s)
 {
     pthread_mutex_init(&s->lock, NULL);
-    list_init(&s->marks);
+    for (int k = 0; k < MARK_KINDS; k++)
+        list_init(&s->marks[k]);
     s->n_entries = s->n_marks = 0;
     s->n_buckets = BUCKETS_FIRST;
     s->buckets = calloc(s->n_buckets, sizeof(*s->buckets));
@@ -229,7 +230,7 @@ void shard_mark(struct shard *s, struct entry *e, enum mark_kind kind, int err, 
     e->mark_err = err;
     e->mark_ttl_ms = ttl_ms;
     e->mark_until_ms = now_ms + ttl_ms;
-    list_add_tail(&s->marks, &e->mark_link);
+    list_add_tail(&s->marks[kind], &e->mark_link);
     s->n_marks++;
 }
 
@@ -241,14 +242,16 @@ bool entry_is_marked(const struct entry *e, enum mark_kind kind, uint64_t now_ms
 bool shard_trim_marks(struct shard *s, uint64_t now_ms, uint32_t max)
 {
     bool reached = false;
-    while (!list_empty(&s->marks)) {
-        struct entry *e = container_of(s->marks.next, struct entry, mark_link);
-        bool over = s->n_marks > max;
-        if (!over && now_ms < e->mark_until_ms)
-            break;
-        reached |= over && now_ms < e->mark_until_ms;
-        shard_unmark(s, e);
-        shard_tidy(s, e, now_ms);
+    for (int k = 0; k < MARK_KINDS; k++) {
+        while (!list_empty(&s->marks[k])) {
+            struct entry *e = container_of(s->marks[k].next, struct entry, mark_link);
+            bool expired = now_ms >= e->mark_until_ms;
+            if (!expired && s->n_marks <= max)
+                break;
+            reached |= !expired;
+            shard_unmark(s, e);
+            shard_tidy(s, e, now_ms);
+        }
     }
     return reached;
 }

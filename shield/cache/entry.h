@@ -12,7 +12,7 @@ struct variant {
     struct object *object;
 };
 
-enum mark_kind { MARK_NONE, MARK_UNCACHEABLE, MARK_TOO_LARGE, MARK_ERROR };
+enum mark_kind { MARK_NONE, MARK_UNCACHEABLE, MARK_TOO_LARGE, MARK_ERROR, MARK_KINDS };
 
 struct entry {
     struct entry *next; /* in its bucket */
@@ -28,14 +28,14 @@ struct entry {
     enum mark_kind mark;
     int mark_err;
     uint64_t mark_until_ms, mark_ttl_ms; /* monotonic; the last error's ttl, for doubling */
-    struct list_node mark_link;          /* in the shard's list of marks, oldest first */
+    struct list_node mark_link;          /* in the shard's list of its kind */
 };
 
 struct shard {
     pthread_mutex_t lock;
     struct entry **buckets;
     uint32_t n_buckets, n_entries, n_marks;
-    struct list_node marks;
+    struct list_node marks[MARK_KINDS]; /* oldest first, which is also who expires first */
 };
 
 bool shard_init(struct shard *s);

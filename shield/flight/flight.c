@@ -149,12 +149,13 @@ void flight_detach(struct flight *f)
 }
 
 /* Off the table with what came of it; the origin's connection is closed or free already. */
-static void leave_table(struct flight *f, struct object *kept, int err)
+static bool leave_table(struct flight *f, struct object *kept, int err)
 {
     struct flight_table *t = &f->env->table;
     flight_ledger_leave(f); /* first: another may start as soon as it is out of the table */
-    t->ended(t->ctx, f, kept, err);
+    bool is_kept = t->ended(t->ctx, f, kept, err);
     f->attached = false;
+    return is_kept;
 }
 
 /* Nothing came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section 4). */
@@ -163,7 +164,8 @@ static bool fall_back(struct flight *f, int err)
     struct object *o = f->what.validating != NULL ? f->what.validating : f->what.freshens;
     const struct config *cfg = f->env->loop->config;
     bool disconnected = err_is_no_answer(err);
-    if (f->object != NULL || o == NULL || !(disconnected || err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT))
+    if (f->object != NULL || o == NULL || atomic_load(&f->fenced) ||
+        !(disconnected || err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT))
         return false;
     if (!policy_may_serve_stale(cfg, &object_head(o)->facts, clock_wall_ms(),
                                 disconnected ? STALE_DISCONNECTED : STALE_OVERLOADED))
@@ -242,8 +244,11 @@ void flight_finish(struct flight *f)
     }
     if (f->freshened != NULL)
         kept = f->freshened;
+    if (!leave_table(f, kept, 0)) { /* not wanted any more: invalidated meanwhile */
+        flight_stop_storing(f);
+        object_unref(&f->freshened);
+    }
     flight_finish_storing(f);
-    leave_table(f, kept, 0);
     flight_enter(f, F_DONE);
     tell_end(f);
     flight_retire(f);

@@ -68,6 +68,7 @@ struct flight_request {
     struct object *validating; /* a stored response to validate, or NULL; a reference is taken */
     struct object
         *freshens; /* of a HEAD: the stored GET that its answer may renew (RFC 9111 section 4.3.5), or NULL */
+    uint32_t epoch; /* the table's note of when it was asked for */
     bool may_store; /* solo: its answer may be stored where the policy permits */
     struct span client_ip;
 };
@@ -83,8 +84,9 @@ struct flight_table {
                     bool joinable);
     /* No newcomers from now on. */
     void (*detach)(void *ctx, struct flight *f);
-    /* The end: `object` sealed and to be kept, or NULL with why. The flight has left the table on return. */
-    void (*ended)(void *ctx, struct flight *f, struct object *object, int err);
+    /* The end: `object` sealed and to be kept, or NULL with why. The flight has left the table on return.
+     * False when the object is not kept after all: its key was invalidated since the flight began. */
+    bool (*ended)(void *ctx, struct flight *f, struct object *object, int err);
     void *ctx;
 };
 

@@ -9,6 +9,8 @@
 
 /* The flight's talk with the origin: the request, the head that decides, the body and its pace. */
 
+enum { SOON_WHOLE_BYTES = 1024 * 1024 };
+
 /* ---- the head decides ---- */
 
 static bool is_storable(enum verdict_use use)
@@ -58,7 +60,7 @@ static enum flight_news news_of_verdict(const struct flight *f)
 static bool is_soon_whole(const struct flight *f)
 {
     return f->verdict.use == USE_VALIDATE && f->storing && object_state(f->object) == OBJECT_FILLING &&
-           object_length(f->object) <= CHUNK_SMALL;
+           object_length(f->object) <= SOON_WHOLE_BYTES;
 }
 
 /* The head is known and `f->object` made: tell the table, then the waiters. */
@@ -90,10 +92,10 @@ static bool nobody_may_have_it(const struct flight *f)
 }
 
 /* The leader wants a few bytes of what will not be kept: let everyone ask for his own part. */
-static bool is_too_large_for_range(const struct flight *f)
+static bool is_not_for_ranges(const struct flight *f)
 {
-    return f->shared && f->verdict.reason == UNCACHEABLE_TOO_LARGE && f->leader != NULL &&
-           f->leader->wants_range;
+    return f->shared && !f->storing && !f->validated && f->what.method == METHOD_GET &&
+           f->verdict.facts.status == 200 && f->leader != NULL && f->leader->wants_range;
 }
 
 static void release_all(struct flight *f)
@@ -148,7 +150,7 @@ static void on_head(struct origin_call *c, const struct http_head *head)
     }
     if (err != 0)
         flight_fail(f, err);
-    else if (nobody_may_have_it(f) || is_too_large_for_range(f))
+    else if (nobody_may_have_it(f) || is_not_for_ranges(f))
         release_all(f);
     else
         settle(f);

@@ -53,7 +53,7 @@ static void tell_head(struct flight *f, struct flight_waiter *w, enum flight_new
         dismiss(f, w, err == ERR_GONE ? FLIGHT_AGAIN : FLIGHT_FAILED, err);
     } else if (is_other_variant(f, w)) {
         dismiss(f, w, FLIGHT_VARIED, 0);
-    } else if (w->wants_range && !w->is_leader && !f->kept) {
+    } else if (w->wants_range && !w->is_leader && !f->kept && object_head(f->object)->facts.status == 200) {
         dismiss(f, w, FLIGHT_RELEASED, 0);
     } else {
         w->told_head = true;
@@ -82,11 +82,40 @@ static void tell(struct flight *f, struct flight_waiter *w)
     }
 }
 
+/* ---- mail to the owner ---- */
+
+static void deliver_check(struct mail *m)
+{
+    struct flight *f = container_of(m, struct flight, check_mail);
+    atomic_exchange(&f->check_mailed, false);
+    flight_check(f);
+    flight_unref(f); /* the mail's */
+}
+
+static void mail_check(struct flight *f)
+{
+    if (atomic_exchange(&f->check_mailed, true))
+        return;
+    flight_ref(f);
+    f->check_mail.deliver = deliver_check;
+    loop_post(f->env->loop, &f->check_mail);
+}
+
+static bool find_lowest(struct seat *seat)
+{
+    uint64_t lowest = UINT64_MAX;
+    list_each (n, &seat->waiters)
+        lowest = MIN(lowest, container_of(n, struct flight_waiter, link)->position);
+    return atomic_exchange(&seat->lowest, lowest) != lowest;
+}
+
+/* ---- mail to a seat ---- */
+
 static void deliver_seat(struct mail *m)
 {
     struct seat *seat = container_of(m, struct seat, mail);
     struct flight *f = seat->flight;
-    atomic_store(&seat->mailed, false);
+    atomic_exchange(&seat->mailed, false); /* and see all that was published before it was set */
     if (atomic_load_explicit(&f->news, memory_order_acquire) != NEWS_NONE) {
         /* Once round the list. Whoever is told may leave, or make others leave: then some are told twice,
          * which says nothing new to them. */
@@ -96,6 +125,8 @@ static void deliver_seat(struct mail *m)
             list_add_tail(&seat->waiters, &w->link);
             tell(f, w);
         }
+        if (flight_is_paced(f) && find_lowest(seat)) /* it may have become so since they read */
+            mail_check(f);
     }
     flight_unref(f); /* the mail's */
 }
@@ -163,31 +194,6 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
     return 0;
 }
 
-static void deliver_check(struct mail *m)
-{
-    struct flight *f = container_of(m, struct flight, check_mail);
-    atomic_store(&f->check_mailed, false);
-    flight_check(f);
-    flight_unref(f); /* the mail's */
-}
-
-static void mail_check(struct flight *f)
-{
-    if (atomic_exchange(&f->check_mailed, true))
-        return;
-    flight_ref(f);
-    f->check_mail.deliver = deliver_check;
-    loop_post(f->env->loop, &f->check_mail);
-}
-
-static bool find_lowest(struct seat *seat)
-{
-    uint64_t lowest = UINT64_MAX;
-    list_each (n, &seat->waiters)
-        lowest = MIN(lowest, container_of(n, struct flight_waiter, link)->position);
-    return atomic_exchange(&seat->lowest, lowest) != lowest;
-}
-
 void flight_leave(struct flight_waiter *w)
 {
     struct flight *f = w->flight;
@@ -218,8 +224,8 @@ void flight_waiter_read_to(struct flight_waiter *w, uint64_t position)
     w->position = position;
     if (f == NULL || !flight_is_paced(f))
         return;
-    struct seat *seat = &f->seats[loop_current()->id];
-    if (before <= atomic_load(&seat->lowest) && find_lowest(seat))
+    uint32_t chunk_bytes = object_chunk_bytes(f->object); /* nothing smaller leaves memory */
+    if (before / chunk_bytes != position / chunk_bytes && find_lowest(&f->seats[loop_current()->id]))
         mail_check(f);
 }
 

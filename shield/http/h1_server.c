@@ -20,6 +20,7 @@ struct h1_client {
     struct exchange *exchange;
     char ip[INET6_ADDRSTRLEN];
     uint8_t ip_len;
+    bool in_head;    /* head_timeout runs */
     bool in_content; /* content of the running request is still to come */
     bool processing; /* on_over must not start the next request: the loop below does */
     bool eof;        /* the client has half-closed */
@@ -82,14 +83,23 @@ static void on_closed(struct conn *conn)
 
 /* ---- requests ---- */
 
-static void process(struct h1_client *c, const char *p, size_t n);
+static size_t process(struct h1_client *c, const char *p, size_t n);
+static void wait_with_rest(struct h1_client *c);
 
+/* Goes on with the bytes that wait. What is still not needed stays where it is: an incomplete head that grows
+ * byte by byte is not copied each time. */
 static void process_waiting(struct h1_client *c)
 {
     struct buf own = c->in;
     c->in = (struct buf){0};
-    process(c, own.p, own.len);
-    buf_fini(&own);
+    size_t used = process(c, own.p, own.len);
+    if (c->conn.closing || c->lingering || used == own.len) {
+        buf_fini(&own);
+        return;
+    }
+    buf_consume(&own, used);
+    c->in = own;
+    wait_with_rest(c);
 }
 
 /* Between two requests. */
@@ -208,6 +218,7 @@ static size_t take_head(struct h1_client *c, const char *p, size_t n)
     if (r.status == HTTP1_MORE)
         return 0;
     c->scan = (struct http1_scan){0};
+    c->in_head = false;
     if (r.status == HTTP1_BAD) {
         refuse(c, NULL, r.err);
         return 0;
@@ -248,50 +259,58 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
     return used;
 }
 
-/* What cannot be taken now waits; a client that sends far ahead is not read any further. */
-static void keep_waiting(struct h1_client *c, const char *p, size_t n)
+/* c->in holds what cannot be taken now. A client that sends far ahead is not read any further. */
+static void wait_with_rest(struct h1_client *c)
 {
-    bool was_empty = c->in.len == 0;
-    buf_put(&c->in, p, n);
-    if (c->in.failed) {
-        close_client(c, true);
-        return;
-    }
     if (c->exchange != NULL) {
         if (c->in.len >= settings(c)->client.max_head) {
             metric_limit(loop_of(c)->metrics, MAX_PIPELINED);
             conn_read_stop(&c->conn);
         }
-    } else if (was_empty) { /* a head has begun: it has head_timeout from its first byte */
-        timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
+        return;
     }
+    if (c->eof) { /* half a head, and no more to come */
+        close_client(c, false);
+        return;
+    }
+    if (!c->in_head) /* head_timeout runs from the first byte */
+        timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
+    c->in_head = true;
+    conn_read_start(&c->conn);
 }
 
-static void process(struct h1_client *c, const char *p, size_t n)
+static void keep_rest(struct h1_client *c, const char *p, size_t n)
 {
+    buf_put(&c->in, p, n);
+    if (c->in.failed)
+        close_client(c, true);
+    else
+        wait_with_rest(c);
+}
+
+/* Gives how many bytes it took. */
+static size_t process(struct h1_client *c, const char *p, size_t n)
+{
+    size_t taken = 0;
     bool stop = false;
     c->processing = true;
     while (!stop && !c->conn.closing && !c->lingering) {
         size_t used;
         if (c->exchange != NULL && c->in_content) {
-            used = take_content(c, p, n, &stop);
-        } else if (c->exchange == NULL && n > 0) {
+            used = take_content(c, p + taken, n - taken, &stop);
+        } else if (c->exchange == NULL && taken < n) {
             c->in_content = false;
-            used = take_head(c, p, n);
+            used = take_head(c, p + taken, n - taken);
             stop = used == 0;
         } else {
             break;
         }
-        p += used;
-        n -= used;
+        taken += used;
     }
     c->processing = false;
-    if (c->conn.closing || c->lingering)
-        return;
-    if (n > 0)
-        keep_waiting(c, p, n);
-    else if (c->exchange == NULL)
+    if (taken == n && c->exchange == NULL && !c->conn.closing && !c->lingering)
         wait_for_request(c);
+    return taken;
 }
 
 /* ---- the connection's events ---- */
@@ -302,18 +321,18 @@ static void on_data(struct conn *conn, const char *p, size_t n)
     if (c->lingering)
         return;
     if (c->in.len == 0) {
-        process(c, p, n);
-        return;
+        size_t used = process(c, p, n);
+        if (used < n && !c->conn.closing && !c->lingering)
+            keep_rest(c, p + used, n - used);
+    } else if (c->exchange != NULL) {
+        keep_rest(c, p, n);
+    } else {
+        buf_put(&c->in, p, n);
+        if (c->in.failed)
+            close_client(c, true);
+        else
+            process_waiting(c);
     }
-    if (c->exchange != NULL) {
-        keep_waiting(c, p, n);
-        return;
-    }
-    buf_put(&c->in, p, n);
-    if (c->in.failed)
-        close_client(c, true);
-    else
-        process_waiting(c);
 }
 
 static void on_eof(struct conn *conn)

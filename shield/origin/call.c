@@ -175,7 +175,10 @@ static void send_request(struct origin_call *c)
     c->content_left = c->request.content_length;
     c->content_done = c->request.content == BODY_NONE;
     metric_add(&counters(c)->requests[c->retried ? KIND_RETRY : c->request.kind], 1);
-    wait_for_head(c);
+    if (c->content_done)
+        wait_for_head(c);
+    else
+        timer_stop(c->pool->loop, &c->timer); /* while content goes up, write_bufs watches the origin */
     uv_buf_t buf = uv_buf_init(c->head.p, (unsigned)c->head.len);
     if (conn_write(upstream_conn(c->upstream), &buf, 1) < 0)
         end_later(c, ERR_RESET);
@@ -216,6 +219,8 @@ static void on_connected(void *ctx, int err)
         c->ops->on_room(c);
 }
 
+static void lost(struct origin_call *c, int err);
+
 static int timeout_error(struct origin_call *c)
 {
     struct metrics_slot *m = c->pool->loop->metrics;
@@ -241,7 +246,7 @@ static void on_timer(struct loop_timer *t)
 {
     struct origin_call *c = container_of(t, struct origin_call, timer);
     if (c->pending_err != 0) {
-        end(c, c->pending_err, false);
+        lost(c, c->pending_err);
         return;
     }
     int err = timeout_error(c);
@@ -285,12 +290,16 @@ bool origin_call_has_room(const struct origin_call *c)
            !conn_is_writing(upstream_conn(c->upstream));
 }
 
+/* head_timeout runs from the last byte of the request; until then the origin must take what it is sent. */
 static void write_bufs(struct origin_call *c, const uv_buf_t *bufs, unsigned n)
 {
-    if (c->state == CALL_HEAD)
-        wait_for_head(c);
-    if (conn_write(upstream_conn(c->upstream), bufs, n) < 0)
+    int sent = conn_write(upstream_conn(c->upstream), bufs, n);
+    if (sent < 0)
         end_later(c, ERR_RESET);
+    else if (c->state == CALL_HEAD && c->content_done)
+        wait_for_head(c);
+    else if (c->state == CALL_HEAD && sent == 0)
+        timer_set(c->pool->loop, &c->timer, settings(c)->body_timeout_ms);
 }
 
 void origin_call_write(struct origin_call *c, const char *p, size_t n)
@@ -317,14 +326,18 @@ void origin_call_finish(struct origin_call *c)
     if (c->request.content == BODY_CHUNKED) {
         uv_buf_t buf = uv_buf_init((char *)"0\r\n\r\n", 5);
         write_bufs(c, &buf, 1);
+    } else if (c->state == CALL_HEAD) {
+        wait_for_head(c);
     }
 }
 
 static void on_drained(void *ctx)
 {
     struct origin_call *c = ctx;
-    if (c->state == CALL_HEAD)
+    if (c->state == CALL_HEAD && c->content_done)
         wait_for_head(c);
+    else if (c->state == CALL_HEAD)
+        timer_stop(c->pool->loop, &c->timer);
     if (origin_call_has_room(c))
         c->ops->on_room(c);
 }
@@ -374,7 +387,7 @@ static void feed_body(struct origin_call *c, const char *p, size_t n)
 static size_t take_head(struct origin_call *c, const char *p, size_t n)
 {
     const struct config *cfg = c->pool->loop->config;
-    struct http_head head = {.fields = c->pool->fields, .cap_fields = cfg->http_limits.max_fields};
+    struct http_head head = {.fields = c->pool->fields, .cap_fields = c->pool->cap_fields};
     struct http1_result r = http1_parse_response(&c->scan, p, n, &cfg->http_limits, &head);
     if (r.status == HTTP1_MORE)
         return 0;
@@ -457,6 +470,7 @@ static void lost(struct origin_call *c, int err)
     if (c->state == CALL_HEAD && c->reused && !c->got_bytes && !c->retried && may_repeat(c)) {
         upstream_drop(&c->upstream);
         c->retried = true;
+        c->pending_err = 0;
         try_connect(c);
         return;
     }

@@ -23,7 +23,7 @@ struct gate_place {
 struct gate {
     pthread_mutex_t lock; /* the innermost of all locks; loop_post is the only call made under it */
     struct list_node queue;
-    uint64_t inflight, queued;
+    uint64_t inflight, queued, limit; /* limit: max_concurrent as the last request has seen it */
     unsigned origin_index;
 };
 
@@ -56,18 +56,23 @@ static void count(struct gate *g, struct loop *l, int inflight, int queued)
     metric_add(&m->queue_depth, queued);
 }
 
-/* Under the lock: hand a free place to the first that waits. */
-static void pass_on(struct gate *g)
+/* Under the lock: hand free places to the first that wait. */
+static void grant(struct gate *g)
 {
-    if (list_empty(&g->queue)) {
-        g->inflight--;
-        return;
+    while (g->inflight < g->limit && !list_empty(&g->queue)) {
+        struct gate_place *next = container_of(g->queue.next, struct gate_place, link);
+        list_remove(&next->link);
+        g->queued--;
+        g->inflight++;
+        next->state = GRANTED;
+        loop_post(next->loop, &next->mail);
     }
-    struct gate_place *next = container_of(g->queue.next, struct gate_place, link);
-    list_remove(&next->link);
-    g->queued--;
-    next->state = GRANTED;
-    loop_post(next->loop, &next->mail);
+}
+
+static void give_back(struct gate *g)
+{
+    g->inflight--;
+    grant(g);
 }
 
 static void on_mail(struct mail *m)
@@ -77,7 +82,7 @@ static void on_mail(struct mail *m)
     count(g, p->loop, 1, -1);
     if (p->on_granted == NULL) { /* left meanwhile */
         pthread_mutex_lock(&g->lock);
-        pass_on(g);
+        give_back(g);
         pthread_mutex_unlock(&g->lock);
         count(g, p->loop, -1, 0);
         free(p);
@@ -101,7 +106,9 @@ int gate_enter(struct gate *g, struct loop *l, void (*on_granted)(void *ctx), vo
     list_init(&p->link);
 
     pthread_mutex_lock(&g->lock);
-    bool full = g->inflight >= o->max_concurrent;
+    g->limit = o->max_concurrent;
+    grant(g); /* a reload may have raised it */
+    bool full = g->inflight >= g->limit;
     bool refused = full && g->queued >= o->max_queued;
     if (!full) {
         g->inflight++;
@@ -139,7 +146,7 @@ void gate_leave(struct gate_place **slot)
         list_remove(&p->link);
         g->queued--;
     } else if (state == HELD) {
-        pass_on(g);
+        give_back(g);
     }
     pthread_mutex_unlock(&g->lock);
 

@@ -169,7 +169,8 @@ int upstream_pool_init(struct upstream_pool *p, struct loop *l, struct gate **ga
     list_init(&p->open);
     for (int i = 0; i < CONFIG_MAX_ORIGINS; i++)
         list_init(&p->idle[i]);
-    p->fields = calloc(l->config->http_limits.max_fields, sizeof *p->fields);
+    p->cap_fields = l->config->http_limits.max_fields;
+    p->fields = calloc(p->cap_fields, sizeof *p->fields);
     if (p->fields == NULL)
         return ERR_NOMEM;
     int err = resolver_open(&p->resolver, l);
@@ -185,6 +186,7 @@ int upstream_pool_resize(struct upstream_pool *p, const struct config *config)
         return ERR_NOMEM;
     free(p->fields);
     p->fields = fields;
+    p->cap_fields = config->http_limits.max_fields;
     return 0;
 }
 

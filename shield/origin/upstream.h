@@ -17,7 +17,8 @@
 struct upstream_pool {
     struct loop *loop;
     struct resolver *resolver;
-    struct gate **gates;                       /* one for each origin, shared by all loops */
+    struct gate **gates; /* one for each origin, shared by all loops */
+    uint32_t cap_fields;
     struct http_field *fields;                 /* scratch for response heads */
     struct list_node idle[CONFIG_MAX_ORIGINS]; /* most recently used first */
     struct list_node open;                     /* all connections of this loop, for the end */

@@ -23,6 +23,13 @@ static void put_status_line(struct exchange *ex, int status)
     ex->status = status;
 }
 
+static void put_date(struct exchange *ex)
+{
+    char date[HTTP_DATE_BYTES];
+    http_date_format(date, clock_wall_ms() / 1000);
+    http_put_field(&ex->out, SPAN("Date"), (struct span){date, sizeof date});
+}
+
 static size_t first_line_bytes(struct span block)
 {
     const char *lf = memchr(block.p, '\n', block.len);
@@ -92,7 +99,8 @@ static enum span_choice choose_span(struct exchange *ex, uint64_t *first, uint64
 {
     const struct stored_head *h = object_head(ex->object);
     struct http_range_spec spec;
-    if (!ex->judged_here || ex->status != 200 || !policy_wants_range(&ex->head, &h->validators, &spec))
+    if (!ex->judged_here || ex->wants_whole || ex->status != 200 ||
+        !policy_wants_range(&ex->head, &h->validators, &spec))
         return WHOLE;
     uint64_t length = object_length(ex->object);
     if (length != LENGTH_UNKNOWN)
@@ -131,6 +139,10 @@ static void frame_whole(struct exchange *ex)
 static void compose_bare(struct exchange *ex, int status)
 {
     put_status_line(ex, status);
+    put_date(ex);
+    buf_put_lit(&ex->out, "Via: 1.1 ");
+    buf_put_span(&ex->out, span_of(ex->env->loop->config->node_id));
+    buf_put_lit(&ex->out, "\r\n");
     ex->block_skip = ex->block.len;
     ex->framing = OUT_NONE;
     put_length(ex, 0);
@@ -168,8 +180,6 @@ bool answer_compose(struct exchange *ex)
         put_status_line(ex, 304);
         ex->block_skip = first_line_bytes(ex->block);
         ex->framing = OUT_NONE;
-    } else if (condition == CONDITION_FAILED) {
-        compose_bare(ex, 412);
     } else if (choice == UNSATISFIABLE) {
         compose_bare(ex, 416);
         buf_put_lit(&ex->out, "Content-Range: bytes */");
@@ -225,15 +235,12 @@ static bool survives(const struct exchange *ex, int err)
 void answer_compose_own(struct exchange *ex, int err)
 {
     struct buf *out = &ex->out;
-    char date[HTTP_DATE_BYTES];
     int status = err_status(err);
     out->len = 0;
     ex->block = (struct span){0};
     put_status_line(ex, status);
-    http_date_format(date, clock_wall_ms() / 1000);
-    buf_put_lit(out, "Date: ");
-    buf_put(out, date, sizeof date);
-    buf_put_lit(out, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+    put_date(ex);
+    buf_put_lit(out, "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
     if (err == ERR_METHOD)
         buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
     uint32_t retry_after_s = status == 503 ? MAX(ex->waiter.retry_after_s, 1u) : 0;

@@ -60,5 +60,7 @@ bool exchange_content(struct exchange *ex, const char *p, size_t n)
 void exchange_content_end(struct exchange *ex)
 {
     ex->content_ended = true;
+    if (ex->state == EX_WAITING)
+        exchange_start_patience(ex);
     content_pump(ex);
 }

@@ -146,7 +146,7 @@ void exchange_end(struct exchange *ex, bool keep_alive, bool abort)
     uint64_t duration_us = clock_mono_us() - ex->started_us;
     metric_add(&l->metrics->results[ex->result], 1);
     hist_record(&l->metrics->durations[ex->result], duration_us);
-    metric_move(l->metrics, CLIENT_BYTES, (int64_t)ex->sent_bytes);
+    metric_move(l->metrics, CLIENT_BYTES, (int64_t)ex->wire_bytes);
     if (access_log_is_on())
         write_access_log(ex, duration_us);
 
@@ -199,7 +199,7 @@ static void refuse(struct exchange *ex, int err)
 /* ---- asking ---- */
 
 /* The exchange is going to wait: what it needs of the request must outlive the read buffer. */
-static int keep_request(struct exchange *ex)
+int exchange_keep_request(struct exchange *ex)
 {
     if (ex->is_copied)
         return 0;
@@ -237,14 +237,20 @@ static struct flight_request what_to_fetch(struct exchange *ex)
     };
 }
 
+void exchange_start_patience(struct exchange *ex)
+{
+    timer_set(ex->env->loop, &ex->timer, ex->env->loop->config->flight.waiter_timeout_ms);
+}
+
 static void wait_for_flight(struct exchange *ex)
 {
     ex->state = EX_WAITING;
-    if (keep_request(ex) != 0) {
+    if (exchange_keep_request(ex) != 0) {
         exchange_fail(ex, ERR_NOMEM);
         return;
     }
-    timer_set(ex->env->loop, &ex->timer, ex->env->loop->config->flight.waiter_timeout_ms);
+    if (ex->content_ended)
+        exchange_start_patience(ex);
 }
 
 /* One client's own fetch: the same flight, but in no table. */
@@ -257,6 +263,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     what.content_length = ex->content_length;
     what.may_store = mode == FORWARD_ALONE && ex->stale == NULL && !http_has(&ex->head, FIELD_RANGE);
     what.validating = ex->stale;
+    what.epoch = ex->epoch;
     if (ex->stale != NULL)
         what.may_store = true;
     if (mode == FORWARD_PASS)
@@ -286,7 +293,10 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
 /* In whole seconds as Age counts them, so that age and ttl add up to the lifetime. */
 static int64_t ttl_s(const struct response_facts *facts, int64_t now_ms)
 {
-    return facts->lifetime_ms / 1000 - facts_age_ms(facts, now_ms) / 1000;
+    int64_t age_ms = facts_age_ms(facts, now_ms);
+    if (age_ms > facts->lifetime_ms) /* stale is never 0 */
+        return -((age_ms - facts->lifetime_ms + 999) / 1000);
+    return facts->lifetime_ms / 1000 - age_ms / 1000;
 }
 
 static void start_hit(struct exchange *ex)
@@ -338,6 +348,7 @@ static void ask(struct exchange *ex, bool may_join)
         break;
     case CACHE_ALONE:
         ex->stale = reply.object;
+        ex->epoch = reply.epoch;
         go_alone(ex, FORWARD_ALONE);
         break;
     case CACHE_FAILED:
@@ -365,8 +376,9 @@ static void classify(struct exchange *ex, const struct flight *f)
         return;
     }
     bool was_stale = flight_what(f)->validating != NULL;
-    cs->fwd = ex->pass ? FWD_METHOD : was_stale ? FWD_STALE : ex->released ? FWD_URI_MISS : FWD_MISS;
-    if (ex->alone && !ex->pass && !ex->released && !was_stale)
+    bool get = ex->head.method == METHOD_GET || ex->head.method == METHOD_HEAD;
+    cs->fwd = ex->pass && !get ? FWD_METHOD : was_stale ? FWD_STALE : ex->released ? FWD_URI_MISS : FWD_MISS;
+    if (ex->alone && (get || !ex->pass) && !ex->released && !was_stale)
         cs->fwd = FWD_BYPASS;
     if (ex->released)
         cs->collapsed = -1;
@@ -401,6 +413,24 @@ static void ask_again(struct exchange *ex)
         ex->released = true;
         exchange_settle_fate(ex, FATE_RELEASED);
     }
+    ask(ex, true);
+}
+
+void exchange_retry(struct exchange *ex)
+{
+    reader_stop(ex);
+    object_unref(&ex->object);
+    ask_again(ex);
+}
+
+void exchange_release(struct exchange *ex)
+{
+    REQUIRE(!ex->head_sent);
+    leave_flight(ex, FATE_RELEASED);
+    reader_stop(ex);
+    object_unref(&ex->object);
+    ex->waits_for_range = false;
+    ex->released = true;
     ask(ex, true);
 }
 

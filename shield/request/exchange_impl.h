@@ -46,6 +46,7 @@ struct exchange {
     enum miss_reason reason;
     bool has_reason, released, alone, is_stale;
     struct object *stale; /* to be validated when alone */
+    uint32_t epoch;       /* of the cache's answer, when alone */
     int64_t wait_us;
 
     /* the answer */
@@ -57,8 +58,7 @@ struct exchange {
     size_t block_skip;   /* of the block: what the prefix replaces */
     int status;
     enum out_framing framing;
-    bool head_sent, last_chunk_sent, waits_for_range;
-    struct http_range_spec range;
+    bool head_sent, last_chunk_sent, waits_for_range, wants_whole;
     uint64_t position,
         end; /* of the object: the next byte to send, and where to stop (UINT64_MAX: at its end) */
     struct chunk *holds[CONN_IOV]; /* what the pending write needs */
@@ -77,7 +77,7 @@ struct exchange {
     /* for the books */
     enum request_result result;
     int err;
-    uint64_t started_us, sent_bytes;
+    uint64_t started_us, sent_bytes, wire_bytes; /* of content; of everything */
     int64_t started_wall_ms;
 };
 
@@ -85,6 +85,11 @@ struct exchange {
 void exchange_end(struct exchange *ex, bool keep_alive, bool abort);
 void exchange_fail(struct exchange *ex, int err);  /* an answer of our own, or a cut when the head is out */
 void exchange_release_memory(struct exchange *ex); /* of one that was over while a load ran */
+void exchange_retry(struct exchange *ex); /* nothing is out yet, and the object is no good: look up again */
+int exchange_keep_request(
+    struct exchange *ex); /* it outlives this turn: copy what it needs; 0 or ERR_NOMEM */
+void exchange_start_patience(struct exchange *ex); /* the request is whole: waiter_timeout runs from here */
+void exchange_release(struct exchange *ex);        /* nothing is out yet: leave the flight and fetch alone */
 void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
 
 /* ---- answer.c: heads ---- */

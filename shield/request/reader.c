@@ -13,7 +13,7 @@ static void pin(struct exchange *ex)
     if (ex->pinned || object_is_resident(ex->object))
         return;
     ex->pinned = true;
-    atomic_fetch_add(&object_ram(ex->object)->readers, 1);
+    object_pin(ex->object);
 }
 
 static void release_holds(struct exchange *ex)
@@ -28,7 +28,7 @@ void reader_stop(struct exchange *ex)
     release_holds(ex);
     chunk_unref(&ex->loaded);
     if (ex->pinned)
-        atomic_fetch_sub(&object_ram(ex->object)->readers, 1);
+        object_unpin(ex->object);
     ex->pinned = false;
 }
 
@@ -47,14 +47,23 @@ static void on_loaded(struct disk_load *job)
     chunk_unref(&ex->loaded);
     ex->loaded = job->chunk;
     ex->loaded_index = job->index;
-    if (job->err != 0)
+    if (job->err == 0) {
+        reader_pump(ex);
+        return;
+    }
+    object_set_flags(ex->object, OBJECT_UNWANTED, 0); /* nobody else is to find it */
+    if (ex->head_sent)
         exchange_fail(ex, job->err);
     else
-        reader_pump(ex);
+        exchange_retry(ex);
 }
 
 static void load_chunk(struct exchange *ex)
 {
+    if (exchange_keep_request(ex) != 0) {
+        exchange_fail(ex, ERR_NOMEM);
+        return;
+    }
     ex->loading = true;
     ex->load = (struct disk_load){.loop = ex->env->loop,
                                   .object = object_ref(ex->object),
@@ -162,6 +171,8 @@ static void note_sent(struct exchange *ex, const struct batch *b)
     ex->head_sent = true;
     ex->position += b->content_bytes;
     ex->sent_bytes += b->content_bytes;
+    for (unsigned i = 0; i < b->n; i++)
+        ex->wire_bytes += b->bufs[i].len;
     ex->last_chunk_sent = b->last;
 }
 
@@ -231,7 +242,7 @@ static void send_on(struct exchange *ex)
         gather(ex, &b);
         if (b.n == 0 && b.last && b.err == 0)
             break;
-        if (b.n == 0 || b.err != 0) {
+        if (b.n == 0 || b.err != 0 || b.missing) {
             release_holds(ex);
             if (b.err != 0)
                 exchange_fail(ex, b.err);
@@ -247,6 +258,8 @@ static void send_on(struct exchange *ex)
         }
         if (sent == 0) {
             watch_write(ex);
+            if (exchange_keep_request(ex) != 0)
+                exchange_fail(ex, ERR_NOMEM);
             return;
         }
         finish_write(ex);
@@ -259,8 +272,16 @@ void reader_pump(struct exchange *ex)
     if (ex->state != EX_READING || conn_is_writing(ex->conn))
         return;
     if (ex->waits_for_range) {
-        if (!answer_compose(ex))
-            return;
+        if (!answer_compose(ex)) {
+            if (ex->waiter.flight == NULL || !flight_is_paced(ex->waiter.flight))
+                return;
+            if (!ex->alone) { /* the fetch would wait for us, and we for the fetch */
+                exchange_release(ex);
+                return;
+            }
+            ex->wants_whole = true;
+            answer_compose(ex);
+        }
         ex->waits_for_range = false;
     }
     if (ex->object != NULL && !ex->head_sent && object_state(ex->object) == OBJECT_FAILED) {

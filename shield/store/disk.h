@@ -89,7 +89,7 @@ void disk_fill_advance(struct disk *d, struct object *o);
 void disk_fill_seal(struct disk *d, struct object *o);
 void disk_fill_abort(struct disk *d, struct object *o);
 
-/* Bytes of `o` that wait for a commit: handed to the fill and still only in memory. */
+/* Bytes of whole chunks of `o` that wait for a commit: handed to the fill and still only in memory. */
 uint64_t disk_fill_uncommitted(const struct object *o);
 
 /* `o` is object_with_head over a body that is on disk (or being stored): rewrite its record's head. */

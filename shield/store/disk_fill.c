@@ -130,7 +130,9 @@ void disk_fill_abort(struct disk *d, struct object *o)
 uint64_t disk_fill_uncommitted(const struct object *o)
 {
     const struct disk_fill *f = object_fill(o);
-    return f == NULL ? 0 : object_ready(o) - atomic_load_explicit(&f->committed, memory_order_relaxed);
+    return f == NULL ? 0
+                     : (uint64_t)f->ready * object_chunk_bytes(o) -
+                           atomic_load_explicit(&f->committed, memory_order_relaxed);
 }
 
 void disk_put_head(struct disk *d, struct object *o)

@@ -100,7 +100,7 @@ struct body {
     atomic_bool resident;
     _Atomic size_t ram_bytes;
     _Atomic uint64_t disk_id;
-    atomic_uint flags;
+    atomic_uint flags, pins;
     _Atomic(struct disk_fill *) fill;
 
     pthread_mutex_t lock;
@@ -510,6 +510,22 @@ struct disk_fill *object_fill(const struct object *o)
 void object_set_fill(struct object *o, struct disk_fill *f)
 {
     atomic_store_explicit(&o->body->fill, f, memory_order_release);
+}
+
+void object_pin(struct object *o)
+{
+    atomic_fetch_add(&o->body->pins, 1);
+}
+
+void object_unpin(struct object *o)
+{
+    unsigned before = atomic_fetch_sub(&o->body->pins, 1);
+    REQUIRE(before > 0);
+}
+
+bool object_is_pinned(const struct object *o)
+{
+    return atomic_load(&o->body->pins) > 0;
 }
 
 struct object_ram *object_ram(struct object *o)

@@ -134,9 +134,13 @@ struct object_ram {
     uint8_t queue; /* enum in ram.c */
     bool linked;
     size_t charged;
-    atomic_uchar hits;   /* 0..3, S3-FIFO */
-    atomic_uint readers; /* open readers: pins */
+    atomic_uchar hits; /* 0..3, S3-FIFO */
 };
+/* Open readers of the body, whatever head they read it under: it is not evicted meanwhile. Any thread. */
+void object_pin(struct object *o);
+void object_unpin(struct object *o);
+bool object_is_pinned(const struct object *o);
+
 struct object_ram *object_ram(struct object *o);
 struct object *object_of_ram(struct object_ram *r);
 

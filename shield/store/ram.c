@@ -63,8 +63,7 @@ static uint64_t ghost_of(const struct object_ram *o)
 
 static bool may_leave(struct object_ram *o)
 {
-    return atomic_load_explicit(&o->readers, memory_order_relaxed) == 0 &&
-           !(object_flags(object_of_ram(o)) & OBJECT_STORING);
+    return !object_is_pinned(object_of_ram(o)) && !(object_flags(object_of_ram(o)) & OBJECT_STORING);
 }
 
 /* One look at the oldest of a queue: evict it, promote it, or give it another round. */
@@ -101,11 +100,10 @@ static void make_room(struct ram *r, struct list_node *victims)
 /* Chunks of an object that does not stay resident leave when they are committed, but for a few. */
 static size_t what_it_will_hold(const struct object *o)
 {
-    size_t now = object_ram_bytes(o) + HEAD_ALLOWANCE;
     if (object_is_resident(o))
-        return now;
-    return MIN(now,
-               (size_t)object_chunk_bytes(o) * OBJECT_LOADED_KEPT + object_head(o)->size + HEAD_ALLOWANCE);
+        return object_ram_bytes(o) + HEAD_ALLOWANCE;
+    uint64_t chunks = (uint64_t)object_chunk_bytes(o) * OBJECT_LOADED_KEPT;
+    return (size_t)MIN(object_length(o), chunks) + object_head(o)->size + HEAD_ALLOWANCE;
 }
 
 /* ---- doors ---- */

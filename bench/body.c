@@ -47,6 +47,11 @@ static size_t part(uint64_t seed, uint64_t offset, char *out, size_t n)
     return take;
 }
 
+uint64_t body_word(uint64_t seed, uint64_t i)
+{
+    return word(seed, i);
+}
+
 void body_fill(uint64_t seed, uint64_t offset, char *out, size_t n)
 {
     if (offset % 8 != 0) {

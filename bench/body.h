@@ -26,6 +26,9 @@ struct body_object {
 /* `variant` is the text of the selecting request fields, empty when the object has no variants. */
 struct body_object body_object(struct span path, uint64_t version, uint64_t size, struct span variant);
 
+/* Word i of the stream of `seed`: also a source of random numbers that anybody can repeat. */
+uint64_t body_word(uint64_t seed, uint64_t i);
+
 void body_fill(uint64_t seed, uint64_t offset, char *out, size_t n);
 
 /* Whether p[0..n) are the bytes from `offset` on. */

@@ -5,6 +5,9 @@
 
 int command_origin(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_get(int argc, char **argv);
+int command_start(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_demo(int argc, char **argv);
 
 #endif

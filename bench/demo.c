@@ -68,6 +68,8 @@ static const char *release(struct demo *d, const char *address, uint64_t clients
     snprintf(url, sizeof url, "http://%s/demo/object", address);
     struct edges_config config = {
         .url = span_of(url),
+        /* Part of the cache key: it must outlive the port, which is another one after the restart. */
+        .fields = {.item = {SPAN("Host: demo.example")}, .n = 1},
         .connections = clients,
         .threads = 1,
         .requests = clients,

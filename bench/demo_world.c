@@ -107,7 +107,8 @@ static const char *get(const char *address, const char *path, struct buf *conten
     int status = 0;
     const char *why = sock_resolve(span_of(address), &at);
     if (why == NULL)
-        why = fetch(&at, path, &status, content);
+        why = fetch(&(struct fetch_request){.to = &at, .host = span_of(address), .path = path}, &status,
+                    content);
     return why == NULL && status != 200 ? "answered with an error" : why;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "bench/body.h"
@@ -14,6 +15,9 @@
 enum {
     RETRY_CONNECT_MS = 50, /* after a refusal */
     RETRY_BACKLOG_MS = 1,  /* a Unix socket whose backlog is full says EAGAIN at once */
+    PACE_MS = 50,          /* between the reads of a slow connection */
+    SLOW_RECEIVE_BYTES = 32 * 1024,
+    RANGE_MAX_BYTES = 64 * 1024,
 };
 
 static const char *const methods[] = {[EDGE_GET] = "GET", [EDGE_HEAD] = "HEAD"};
@@ -25,6 +29,7 @@ static struct edge_run *run_of(const struct edge *e)
 
 static void shut(struct edge *e)
 {
+    ev_timer_stop(&e->thread->ev, &e->pace);
     if (e->io.fd >= 0)
         ev_close(&e->thread->ev, &e->io);
 }
@@ -45,30 +50,47 @@ static void retry_in(struct edge *e, uint64_t ms)
 
 /* ---- which request */
 
-static uint64_t mix(uint64_t seed, uint64_t i)
-{
-    char word[8];
-    uint64_t v;
-    body_fill(seed, i * 8, word, sizeof word);
-    memcpy(&v, word, sizeof v);
-    return v;
-}
-
-/* The next of the run's requests; which key it asks for depends on its number alone, not on threads and
- * timing. */
-static bool claim(struct edge *e)
+static enum edge_claim claim_closed(struct edge *e)
 {
     const struct edges_config *config = run_of(e)->config;
-    uint64_t i = atomic_fetch_add_explicit(&run_of(e)->claimed, 1, memory_order_relaxed);
-    if (config->requests > 0 && i >= config->requests)
-        return false;
-    e->n = (config->order == ORDER_RANDOM ? mix(config->seed, i) : i) % config->keys;
+    e->i = atomic_fetch_add_explicit(&run_of(e)->claimed, 1, memory_order_relaxed);
+    if (config->requests > 0 && e->i >= config->requests)
+        return CLAIM_NONE;
     /* A stampede counts from the release, not from when this connection's turn in the loop came. */
     e->start_ns = config->stampede ? e->thread->released_ns : clock_ns(CLOCK_MONOTONIC);
-    return e->has_claim = true;
+    return CLAIM_TAKEN;
+}
+
+/* The next of the run's requests, and all that its number decides. */
+static enum edge_claim claim(struct edge *e)
+{
+    const struct edges_config *config = run_of(e)->config;
+    const struct schedule *s = &run_of(e)->schedule;
+    enum edge_claim claimed = config->rate > 0 ? edge_thread_claim(e) : claim_closed(e);
+    if (claimed != CLAIM_TAKEN)
+        return claimed;
+    e->has_claim = true;
+    e->fault = EDGE_OK;
+    e->received = 0;
+    e->n = schedule_key(s, e->i);
+    e->aborts = !e->slow && schedule_is_among(s, DRAW_ABORT, e->i, config->abort);
+    e->asks_range = schedule_is_among(s, DRAW_RANGE, e->i, config->range);
+    if (e->asks_range) {
+        e->range_first = schedule_draw(s, DRAW_RANGE_FIRST, e->i) % config->range_of;
+        uint64_t longest = MIN(config->range_of - e->range_first, (uint64_t)RANGE_MAX_BYTES);
+        e->range_last = e->range_first + schedule_draw(s, DRAW_RANGE_LENGTH, e->i) % longest;
+    }
+    return CLAIM_TAKEN;
 }
 
 /* ---- the end of a request */
+
+static void tell_finished(struct edge *e)
+{
+    atomic_fetch_add_explicit(&run_of(e)->finished, 1, memory_order_relaxed);
+    if (run_of(e)->config->watch != NULL)
+        atomic_fetch_add_explicit(run_of(e)->config->watch, 1, memory_order_relaxed);
+}
 
 static void count(struct edge *e)
 {
@@ -76,12 +98,16 @@ static void count(struct edge *e)
     r->finished++;
     r->errors[e->fault]++;
     r->body_bytes += e->received;
-    if (e->fault == EDGE_OK) {
+    r->slow += e->slow;
+    if (e->fault == EDGE_OK && !e->slow) {
         uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
         hist_record(&r->first_us, (e->first_ns - e->start_ns) / 1000);
         hist_record(&r->last_us, (now_ns - e->start_ns) / 1000);
+        hist_record(&r->by_cache_us[e->cache], (now_ns - e->start_ns) / 1000);
+        if (e->half_ns > 0)
+            hist_record(&r->half_us, (e->half_ns - e->start_ns) / 1000);
     }
-    atomic_fetch_add_explicit(&run_of(e)->finished, 1, memory_order_relaxed);
+    tell_finished(e);
     e->has_claim = false;
 }
 
@@ -92,6 +118,9 @@ static void finish(struct edge *e, enum edge_error fault)
         e->fault = fault;
     count(e);
     e->answers++;
+    ev_timer_stop(&e->thread->ev, &e->pace);
+    if (e->left > 0 && --e->left == 0)
+        e->keep = false;
     if (run_of(e)->config->stampede) {
         done(e); /* stays open: a thousand closes would stand in the way of those who still read */
         return;
@@ -109,20 +138,35 @@ static void finish(struct edge *e, enum edge_error fault)
 
 static void connect_failed(struct edge *e)
 {
-    bool stampede = run_of(e)->config->stampede, claimed = e->has_claim || claim(e);
+    bool stampede = run_of(e)->config->stampede;
+    enum edge_claim claimed = e->has_claim ? CLAIM_TAKEN : claim(e);
     shut(e);
-    if (claimed) {
+    if (claimed == CLAIM_TAKEN) {
         e->fault = EDGE_CONNECT;
-        e->received = 0;
         count(e);
     }
-    if (claimed && !stampede) {
+    if (claimed != CLAIM_NONE && !stampede) {
         retry_in(e, RETRY_CONNECT_MS);
         return;
     }
     done(e);
     if (stampede && !e->settled)
         edge_thread_settled(e);
+}
+
+/* The client of this request has had enough: nothing to complain about, and nothing to time. */
+static void give_up(struct edge *e)
+{
+    e->thread->report.aborted++;
+    e->thread->report.finished++;
+    e->thread->report.body_bytes += e->received;
+    e->has_claim = false;
+    tell_finished(e);
+    shut(e);
+    if (run_of(e)->config->stampede)
+        done(e);
+    else
+        edge_open(e);
 }
 
 /* The connection has ended while an answer was due. */
@@ -140,7 +184,7 @@ static void ended(struct edge *e)
         edge_open(e);
     } else {
         e->keep = false;
-        finish(e, e->got_head ? EDGE_TRUNCATED : EDGE_RESET);
+        finish(e, e->got_head ? EDGE_CUT : EDGE_RESET);
     }
 }
 
@@ -155,32 +199,100 @@ static void flush(struct edge *e)
         e->out_sent = e->out.len; /* the read that follows tells how it ended */
 }
 
+static void read_answer(struct edge *e, bool has_ended);
+
+static void pace_again(struct edge *e, uint64_t ms)
+{
+    struct ev *ev = &e->thread->ev;
+    (void)ev_timer_start(ev, &e->pace,
+                         ev->now_ns + ms * 1000000); /* without memory the sweep ends the request */
+}
+
+static void on_pace(struct ev_timer *t)
+{
+    struct edge *e = container_of(t, struct edge, pace);
+    if (e->state != E_ASKED)
+        return;
+    if (e->aborts) {
+        give_up(e);
+        return;
+    }
+    e->budget = MAX(run_of(e)->config->slow_rate * PACE_MS / 1000, UINT64_C(1));
+    pace_again(e, PACE_MS);
+    read_answer(e, true);
+}
+
+/* Fields beyond those of all requests. */
+static void put_more(struct edge *e, struct buf *out)
+{
+    const struct edges_config *config = run_of(e)->config;
+    if (config->identities > 0)
+        buf_printf(
+            out, "User-Agent: shield-bench edge-%llu\r\n",
+            (unsigned long long)((e->number + (e->opens - 1) * config->connections) % config->identities));
+    if (e->asks_range)
+        buf_printf(out, "Range: bytes=%llu-%llu\r\n", (unsigned long long)e->range_first,
+                   (unsigned long long)e->range_last);
+}
+
+static void start_pace(struct edge *e)
+{
+    e->pace.on_due = on_pace;
+    e->budget = 0;
+    if (e->slow)
+        pace_again(e, PACE_MS);
+    else if (e->aborts)
+        pace_again(e, run_of(e)->config->abort_ms);
+}
+
 static void send_request(struct edge *e)
 {
     const struct edges_config *config = run_of(e)->config;
+    struct buf more = {0};
     e->state = E_ASKED;
     e->got_byte = e->got_head = e->verifies = false;
     e->scan = (struct http1_scan){0};
     e->fault = EDGE_OK;
-    e->first_ns = e->offset = e->received = 0;
+    e->first_ns = e->half_ns = e->offset = e->received = 0;
     e->in.len = e->out.len = e->out_sent = 0;
-    target_put_request(&run_of(e)->target, methods[config->method], e->n, &config->fields, &e->out);
-    if (e->out.failed) {
+    e->floor = config->floor != NULL ? atomic_load(config->floor) : 0;
+    put_more(e, &more);
+    target_put_request(&run_of(e)->target, methods[config->method], e->n, &config->fields, buf_span(&more),
+                       &e->out);
+    bool failed = e->out.failed || more.failed;
+    buf_fini(&more);
+    if (failed) {
         e->keep = false;
         finish(e, EDGE_MEMORY);
         return;
     }
+    start_pace(e);
     flush(e);
+}
+
+/* An open loop's request that nobody could take before its time was over. */
+static bool is_too_late(struct edge *e)
+{
+    return run_of(e)->config->rate > 0 &&
+           e->thread->ev.now_ns >= e->start_ns + run_of(e)->config->timeout_ms * 1000000;
 }
 
 void edge_ask(struct edge *e)
 {
     if (e->state == E_DONE)
         return;
-    if (!e->has_claim && !claim(e))
-        done(e);
-    else
+    enum edge_claim claimed = e->has_claim ? CLAIM_TAKEN : claim(e);
+    while (claimed == CLAIM_TAKEN && is_too_late(e)) {
+        e->fault = EDGE_TIMEOUT;
+        count(e);
+        claimed = claim(e);
+    }
+    if (claimed == CLAIM_TAKEN)
         send_request(e);
+    else if (claimed == CLAIM_LATER)
+        edge_thread_idle(e);
+    else
+        done(e);
 }
 
 /* ---- reading */
@@ -207,14 +319,19 @@ static void read_answer(struct edge *e, bool has_ended)
 {
     char *scratch = e->thread->scratch;
     for (;;) {
-        ssize_t n = recv(e->io.fd, scratch, EDGE_SCRATCH_BYTES, 0);
+        size_t want = e->slow ? MIN(e->budget, (uint64_t)EDGE_SCRATCH_BYTES) : EDGE_SCRATCH_BYTES;
+        if (want == 0)
+            return; /* until `pace` */
+        ssize_t n = recv(e->io.fd, scratch, want, 0);
         if (n < 0 && sock_would_block())
             return;
         if (n <= 0) {
             ended(e);
             return;
         }
-        if (!take(e, scratch, (size_t)n) || (n < EDGE_SCRATCH_BYTES && !has_ended))
+        if (e->slow)
+            e->budget -= (uint64_t)n;
+        if (!take(e, scratch, (size_t)n) || ((size_t)n < want && !has_ended))
             return; /* epoll(7): a short read has emptied it, what comes later is another event */
     }
 }
@@ -231,7 +348,10 @@ static void connected(struct edge *e, uint32_t events)
     e->state = E_READY;
     e->answers = 0;
     e->keep = true;
-    if (run_of(e)->config->stampede && e->thread->released_ns == 0)
+    const struct edges_config *config = run_of(e)->config;
+    uint64_t draw = body_word(config->seed ^ e->number, e->opens);
+    e->left = config->churn > 0 ? 1 + draw % (2 * config->churn - 1) : 0;
+    if (config->stampede && e->thread->released_ns == 0)
         edge_thread_settled(e);
     else
         edge_ask(e);
@@ -260,13 +380,27 @@ static void on_retry(struct ev_timer *t)
     edge_open(container_of(t, struct edge, retry));
 }
 
+/* Identities come from addresses of their own where the machine has them: on loopback. */
+static struct sock_wish wish_of(const struct edge *e)
+{
+    const struct edges_config *config = run_of(e)->config;
+    const struct sockaddr_in *to = (const struct sockaddr_in *)&run_of(e)->to.ss;
+    struct sock_wish wish = {.receive_bytes = e->slow ? SLOW_RECEIVE_BYTES : 0};
+    if (config->identities > 0 && to->sin_family == AF_INET && ntohl(to->sin_addr.s_addr) >> 24 == 127) {
+        uint64_t identity = (e->number + e->opens * config->connections) % config->identities;
+        wish.source_v4 = (127u << 24 | 1u << 16) + 1 + (uint32_t)(identity % 65000); /* 127.1.0.1 and on */
+    }
+    return wish;
+}
+
 void edge_open(struct edge *e)
 {
     e->state = E_OPENING;
     if (!e->has_claim)
         e->start_ns = e->thread->ev.now_ns;
     e->retry.on_due = on_retry;
-    e->io = (struct ev_io){.fd = sock_connect_start(&run_of(e)->to), .on_ready = on_ready};
+    e->io = (struct ev_io){.fd = sock_connect_start(&run_of(e)->to, wish_of(e)), .on_ready = on_ready};
+    e->opens++;
     if (e->io.fd < 0 && errno == EAGAIN)
         retry_in(e, RETRY_BACKLOG_MS);
     else if (e->io.fd < 0 || ev_add(&e->thread->ev, &e->io) != 0)

@@ -5,6 +5,7 @@
 #include "bench/body.h"
 #include "common/clock.h"
 #include "common/http_range.h"
+#include "common/units.h"
 
 enum { MAX_FIELDS = 256 };
 
@@ -66,7 +67,8 @@ static void note_cache(struct edge *e, const struct http_head *head)
 {
     struct edges_report *r = &e->thread->report;
     struct span member = {0};
-    r->caches[edge_cache_of(head, &member)]++;
+    e->cache = edge_cache_of(head, &member);
+    r->caches[e->cache]++;
     if (member.len > 0 && r->cache_status[0] == '\0')
         snprintf(r->cache_status, sizeof r->cache_status, "%.*s", SPAN_FMT(member));
 }
@@ -76,6 +78,21 @@ static void note_cache(struct edge *e, const struct http_head *head)
 static bool is_expected(const struct edges_config *config, int status)
 {
     return config->expect > 0 ? (uint64_t)status == config->expect : status >= 200 && status < 300;
+}
+
+/* The simulator's Set-Cookie has another value in each answer: one that comes twice went to two clients. */
+static void check_cookie(struct edge *e, const struct http_head *head)
+{
+    const struct http_field *field = http_find_name(head, SPAN("Set-Cookie"));
+    _Atomic uint64_t *seen = e->thread->run->cookies;
+    uint64_t serial;
+    if (seen == NULL || field == NULL || !span_starts(field->value, SPAN("bench=")) ||
+        !units_parse_uint(span_from(field->value, 6), &serial))
+        return;
+    serial %= EDGE_COOKIES;
+    uint64_t bit = UINT64_C(1) << serial % 64;
+    if (atomic_fetch_or_explicit(&seen[serial / 64], bit, memory_order_relaxed) & bit)
+        blame(e, EDGE_COOKIE);
 }
 
 /* What bytes must follow? The client computes the seed itself, but for variants: what selects one, a proxy
@@ -96,6 +113,8 @@ static void expect_object(struct edge *e, const struct http_head *head)
     buf_fini(&path);
     if (own.key != said.key || (!http_has(head, FIELD_VARY) && own.seed != said.seed))
         blame(e, EDGE_WRONG_BODY);
+    if (said.version < e->floor)
+        blame(e, EDGE_OUTDATED);
 
     uint64_t first = 0, last = 0, length = 0;
     bool unsatisfied = false;
@@ -111,6 +130,8 @@ static void expect_object(struct edge *e, const struct http_head *head)
         blame(e, EDGE_PROTOCOL);
         return;
     }
+    if (e->asks_range && (first != e->range_first || last > e->range_last))
+        blame(e, EDGE_WRONG_BODY);
     e->offset = first;
     e->want = last - first + 1;
 }
@@ -124,7 +145,9 @@ static void judge_head(struct edge *e, const struct http_head *head)
     note_cache(e, head);
     if (!is_expected(config, head->status))
         blame(e, EDGE_STATUS);
-    else if (config->verify && config->method == EDGE_GET && (head->status == 200 || head->status == 206))
+    check_cookie(e, head);
+    if (e->fault == EDGE_OK && config->verify && config->method == EDGE_GET &&
+        (head->status == 200 || head->status == 206))
         expect_object(e, head);
 }
 
@@ -174,6 +197,8 @@ static void take_data(struct edge *e, struct span data)
         blame(e, EDGE_WRONG_BODY);
     e->offset += data.len;
     e->received += data.len;
+    if (e->half_ns == 0 && e->verifies && e->received >= e->want / 2)
+        e->half_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
 static enum edge_answer_status take_content(struct edge *e, const char *p, size_t len, size_t *used)

@@ -9,8 +9,11 @@
 #include "common/clock.h"
 
 enum {
-    SWEEP_MS = 250,
     SPARE_DESCRIPTORS = 64,
+    LATE_SAMPLES = 100,
+    LATE_US = 2000,       /* sends later than this, at the 99th percentile, spoil the latencies */
+    BUSY_PERCENT = 90,    /* a thread busier than this may not keep up */
+    BUSY_MIN_US = 200000, /* shorter runs tell nothing about that */
 };
 
 const char *edge_error_name(enum edge_error e)
@@ -43,115 +46,6 @@ const char *edge_cache_name(enum edge_cache c)
     return names[c];
 }
 
-/* ---- one thread */
-
-static void gate_opens_if_all_here(struct edge_gate *g, uint64_t settle_ms)
-{
-    if (g->here < g->expected)
-        return;
-    g->release_ns = clock_ns(CLOCK_MONOTONIC) + settle_ms * 1000000;
-    pthread_cond_broadcast(&g->all_here);
-}
-
-static uint64_t gate_pass(struct edge_run *run)
-{
-    struct edge_gate *g = &run->gate;
-    pthread_mutex_lock(&g->lock);
-    g->here++;
-    gate_opens_if_all_here(g, run->config->settle_ms);
-    while (g->release_ns == 0)
-        pthread_cond_wait(&g->all_here, &g->lock);
-    pthread_mutex_unlock(&g->lock);
-    return g->release_ns;
-}
-
-/* A thread that could not run will not come. */
-static void gate_give_up(struct edge_run *run)
-{
-    pthread_mutex_lock(&run->gate.lock);
-    run->gate.expected--;
-    gate_opens_if_all_here(&run->gate, run->config->settle_ms);
-    pthread_mutex_unlock(&run->gate.lock);
-}
-
-/* All connections of this thread stand: wait for the other threads, agree on an instant. The settle time lets
- * the other side accept what the kernel has connected, as connections of real edges would be. */
-static void prepare_release(struct edge_thread *t)
-{
-    if (ev_timer_start(&t->ev, &t->release, gate_pass(t->run)) != 0) {
-        t->failed = "out of memory";
-        ev_stop(&t->ev);
-    }
-}
-
-static void on_release(struct ev_timer *timer)
-{
-    struct edge_thread *t = container_of(timer, struct edge_thread, release);
-    t->released_ns = ev_refresh(&t->ev);
-    for (uint32_t i = 0; i < t->n_edges; i++)
-        edge_ask(&t->edges[i]);
-    t->report.release_us = (clock_ns(CLOCK_MONOTONIC) - t->released_ns) / 1000;
-}
-
-void edge_thread_settled(struct edge *e)
-{
-    struct edge_thread *t = e->thread;
-    e->settled = true;
-    if (++t->n_settled == t->n_edges)
-        prepare_release(t);
-}
-
-void edge_thread_done(struct edge *e)
-{
-    struct edge_thread *t = e->thread;
-    if (++t->n_done == t->n_edges)
-        ev_stop(&t->ev);
-}
-
-static void on_sweep(struct ev_timer *timer)
-{
-    struct edge_thread *t = container_of(timer, struct edge_thread, sweep);
-    const struct edges_config *config = t->run->config;
-    for (uint32_t i = 0; i < t->n_edges; i++)
-        edge_check_time(&t->edges[i], t->ev.now_ns);
-    if (t->tells_progress && config->on_progress != NULL)
-        config->on_progress(atomic_load_explicit(&t->run->finished, memory_order_relaxed), config->requests,
-                            (t->ev.now_ns - t->run->began_ns) / 1000000);
-    (void)ev_timer_start(&t->ev, &t->sweep, t->ev.now_ns + SWEEP_MS * UINT64_C(1000000));
-}
-
-static void on_deadline(struct ev_timer *timer)
-{
-    ev_stop(&container_of(timer, struct edge_thread, deadline)->ev);
-}
-
-static bool start_timers(struct edge_thread *t)
-{
-    const struct edges_config *config = t->run->config;
-    t->sweep.on_due = on_sweep;
-    t->deadline.on_due = on_deadline;
-    t->release.on_due = on_release;
-    int err = ev_timer_start(&t->ev, &t->sweep, t->ev.now_ns + SWEEP_MS * UINT64_C(1000000));
-    if (err == 0 && config->duration_ms > 0)
-        err = ev_timer_start(&t->ev, &t->deadline, t->ev.now_ns + config->duration_ms * 1000000);
-    return err == 0;
-}
-
-static void *thread_main(void *arg)
-{
-    struct edge_thread *t = arg;
-    if (ev_init(&t->ev) != 0 || !start_timers(t)) {
-        t->failed = "no epoll to be had";
-        gate_give_up(t->run);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < t->n_edges; i++)
-        edge_open(&t->edges[i]);
-    if (t->n_done < t->n_edges && t->failed == NULL)
-        ev_run(&t->ev);
-    return NULL;
-}
-
 /* ---- all threads */
 
 static uint64_t cpu_us(void)
@@ -162,12 +56,13 @@ static uint64_t cpu_us(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-static struct edge_thread *thread_new(struct edge_run *run, uint32_t n_edges)
+static struct edge_thread *thread_new(struct edge_run *run, uint32_t no, uint32_t n_edges)
 {
     struct edge_thread *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
     t->run = run;
+    t->no = no;
     t->ev.epfd = -1;
     t->n_edges = n_edges;
     t->edges = calloc(n_edges, sizeof *t->edges);
@@ -178,6 +73,9 @@ static struct edge_thread *thread_new(struct edge_run *run, uint32_t n_edges)
     for (uint32_t i = 0; i < n_edges; i++) {
         t->edges[i].io.fd = -1;
         t->edges[i].thread = t;
+        t->edges[i].number = (uint64_t)i * run->n_threads + no;
+        t->edges[i].slow = t->edges[i].number % 100 < run->config->slow;
+        list_init(&t->edges[i].idle);
     }
     return t;
 }
@@ -193,7 +91,7 @@ static void thread_free(struct edge_thread *t)
     free(t);
 }
 
-static void merge(struct edges_report *into, const struct edges_report *from)
+void edges_report_merge(struct edges_report *into, const struct edges_report *from)
 {
     into->finished += from->finished;
     for (int i = 0; i < EDGE_ERROR_COUNT; i++)
@@ -203,11 +101,22 @@ static void merge(struct edges_report *into, const struct edges_report *from)
     for (size_t i = 0; i < ARRAY_LEN(into->statuses); i++)
         into->statuses[i] += from->statuses[i];
     into->body_bytes += from->body_bytes;
+    into->aborted += from->aborted;
+    into->slow += from->slow;
+    into->waited += from->waited;
+    into->busiest_percent = MAX(into->busiest_percent, from->busiest_percent);
     into->connects += from->connects;
     into->resends += from->resends;
+    into->skipped = MAX(into->skipped, from->skipped);
+    into->elapsed_us += from->elapsed_us;
+    into->cpu_us += from->cpu_us;
     into->release_us = MAX(into->release_us, from->release_us);
+    hist_merge(&into->late_us, &from->late_us);
     hist_merge(&into->first_us, &from->first_us);
+    hist_merge(&into->half_us, &from->half_us);
     hist_merge(&into->last_us, &from->last_us);
+    for (int i = 0; i < CACHE_COUNT; i++)
+        hist_merge(&into->by_cache_us[i], &from->by_cache_us[i]);
     if (into->cache_status[0] == '\0')
         memcpy(into->cache_status, from->cache_status, sizeof into->cache_status);
 }
@@ -218,11 +127,12 @@ static const char *run_threads(struct edge_run *run, struct edge_thread **thread
     const char *why = NULL;
     uint64_t cpu_before_us = cpu_us();
     run->began_ns = clock_ns(CLOCK_MONOTONIC);
+    run->schedule_ns = run->began_ns + run->config->settle_ms * 1000000;
     for (uint32_t i = 0; i < n; i++) {
         threads[i]->tells_progress = i == 0;
-        threads[i]->started = pthread_create(&threads[i]->id, NULL, thread_main, threads[i]) == 0;
+        threads[i]->started = pthread_create(&threads[i]->id, NULL, edge_thread_main, threads[i]) == 0;
         if (!threads[i]->started)
-            gate_give_up(run);
+            edge_gate_give_up(run);
     }
     for (uint32_t i = 0; i < n; i++) {
         if (!threads[i]->started) {
@@ -231,9 +141,12 @@ static const char *run_threads(struct edge_run *run, struct edge_thread **thread
         }
         pthread_join(threads[i]->id, NULL);
         why = threads[i]->failed != NULL ? threads[i]->failed : why;
-        merge(out, &threads[i]->report);
+        edges_report_merge(out, &threads[i]->report);
     }
-    uint64_t from_ns = run->gate.release_ns > 0 ? run->gate.release_ns : run->began_ns;
+    out->release_ns = run->gate.release_ns;
+    uint64_t from_ns = out->release_ns > 0     ? out->release_ns
+                       : run->config->rate > 0 ? run->schedule_ns
+                                               : run->began_ns;
     uint64_t now_ns = clock_ns(CLOCK_MONOTONIC); /* before the release when no connection lived to see it */
     out->elapsed_us = now_ns > from_ns ? (now_ns - from_ns) / 1000 : 0;
     out->cpu_us = cpu_us() - cpu_before_us;
@@ -250,29 +163,76 @@ static const char *check(const struct edges_config *config, struct edge_run *run
     return why;
 }
 
-const char *edges_run(const struct edges_config *config, struct edges_report *out)
+static const char *prepare(const struct edges_config *config, struct edge_run *run)
 {
-    struct edge_run run = {.config = config,
-                           .gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .all_here = PTHREAD_COND_INITIALIZER}};
-    const char *why = check(config, &run);
+    const char *why = check(config, run);
+    if (why == NULL && config->targets.len > 0)
+        why = paths_load(&run->paths, config->targets);
     if (why != NULL)
         return why;
-    uint32_t n = (uint32_t)MIN(config->threads, config->connections);
+    run->target.paths = run->paths.path;
+    run->schedule = (struct schedule){.seed = config->seed,
+                                      .keys = run->paths.n > 0 ? run->paths.n : config->keys,
+                                      .order = (enum schedule_order)config->order,
+                                      .exponent = config->zipf};
+    schedule_init(&run->schedule);
+    run->n_threads = MIN(config->threads, config->connections);
+    if (config->verify) {
+        run->cookies = calloc(EDGE_COOKIES / 64, sizeof *run->cookies);
+        why = run->cookies == NULL ? "out of memory" : NULL;
+    }
+    return why;
+}
+
+static const char *run_all(struct edge_run *run, struct edges_report *out)
+{
+    const struct edges_config *config = run->config;
+    const char *why = NULL;
+    uint32_t n = (uint32_t)run->n_threads;
     struct edge_thread **threads = calloc(n, sizeof(struct edge_thread *));
     if (threads == NULL)
         return "out of memory";
     for (uint32_t i = 0; i < n; i++) {
         uint64_t share = config->connections / n + (i < config->connections % n);
-        threads[i] = thread_new(&run, (uint32_t)share);
+        threads[i] = thread_new(run, i, (uint32_t)share);
         if (threads[i] == NULL)
             why = "out of memory";
     }
     if (why == NULL) {
-        run.gate.expected = n;
-        why = run_threads(&run, threads, n, out);
+        run->gate.expected = n;
+        why = run_threads(run, threads, n, out);
     }
+    if (why == NULL && config->before_close != NULL)
+        config->before_close(config->before_close_arg, out);
     for (uint32_t i = 0; i < n; i++)
         thread_free(threads[i]);
     free(threads);
     return why;
+}
+
+const char *edges_run(const struct edges_config *config, struct edges_report *out)
+{
+    struct edge_run run = {.config = config,
+                           .gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .all_here = PTHREAD_COND_INITIALIZER}};
+    const char *why = prepare(config, &run);
+    out->skipped = run.paths.skipped;
+    if (why == NULL)
+        why = run_all(&run, out);
+    paths_fini(&run.paths);
+    free(run.cookies);
+    return why;
+}
+
+uint64_t edges_failed(const struct edges_report *r)
+{
+    return r->finished - r->errors[EDGE_OK] - r->aborted;
+}
+
+const char *edges_bottleneck(const struct edges_report *r)
+{
+    if (atomic_load(&r->late_us.total) > LATE_SAMPLES && hist_percentile(&r->late_us, 99) > LATE_US)
+        return "requests were sent late";
+    if (r->elapsed_us > BUSY_MIN_US && r->busiest_percent > BUSY_PERCENT)
+        return "a thread had no time left (more threads: -t)";
+    return NULL;
 }

@@ -127,12 +127,17 @@ static void run_timers(struct ev *ev)
     }
 }
 
-static int wait_ms(const struct ev *ev)
+/* Millisecond waits would make an open loop's sends late by as much. */
+static int wait_events(struct ev *ev, struct epoll_event *events)
 {
     if (ev->n_timers == 0)
-        return -1;
-    uint64_t now = clock_ns(CLOCK_MONOTONIC), due = ev->heap[0]->due_ns;
-    return due <= now ? 0 : (int)MIN((due - now + 999999) / 1000000, 60000u);
+        return epoll_wait(ev->epfd, events, BATCH, -1);
+    uint64_t now = clock_ns(CLOCK_MONOTONIC), due = ev->heap[0]->due_ns, left = due > now ? due - now : 0;
+    struct timespec wait = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+    int n = epoll_pwait2(ev->epfd, events, BATCH, &wait, NULL);
+    if (n < 0 && errno == ENOSYS) /* Linux before 5.11 */
+        n = epoll_wait(ev->epfd, events, BATCH, (int)MIN((left + 999999) / 1000000, 60000u));
+    return n;
 }
 
 void ev_run(struct ev *ev)
@@ -140,7 +145,7 @@ void ev_run(struct ev *ev)
     struct epoll_event events[BATCH];
     ev->stopped = false;
     while (!ev->stopped) {
-        int n = epoll_wait(ev->epfd, events, BATCH, wait_ms(ev));
+        int n = wait_events(ev, events);
         REQUIRE(n >= 0 || errno == EINTR);
         ev_refresh(ev);
         for (int i = 0; i < n && !ev->stopped; i++) {

@@ -1,7 +1,7 @@
 /* ev - one thread's event loop: edge-triggered epoll and a heap of timers. One thread; nothing here locks.
  *
  * Descriptors are registered once, for reading and writing, edge-triggered: a callback works until EAGAIN.
- * Timers are exact to the millisecond, never early. A callback may remove its own descriptor and any timer,
+ * Timers are never early. A callback may remove its own descriptor and any timer,
  * never another's descriptor: its event may wait in the same batch. Timers run after the batch and may remove
  * what they like. */
 #ifndef BENCH_EV_H

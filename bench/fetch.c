@@ -59,13 +59,25 @@ static const char *parse(const struct buf *in, int *status, struct buf *content)
     return content->failed ? "out of memory" : NULL;
 }
 
-const char *fetch(const struct netaddr *to, const char *path, int *status, struct buf *content)
+static void put_request(struct buf *out, const struct fetch_request *q)
 {
-    int fd = sock_connect(to, PATIENCE_MS);
+    buf_printf(out, "%s %s HTTP/1.1\r\nHost: %.*s\r\nConnection: close\r\n",
+               q->method != NULL ? q->method : "GET", q->path, SPAN_FMT(q->host));
+    for (uint32_t i = 0; q->fields != NULL && i < q->fields->n; i++)
+        buf_printf(out, "%.*s\r\n", SPAN_FMT(q->fields->item[i]));
+    if (q->content.len > 0)
+        buf_printf(out, "Content-Length: %zu\r\n", q->content.len);
+    buf_put_lit(out, "\r\n");
+    buf_put_span(out, q->content);
+}
+
+const char *fetch(const struct fetch_request *q, int *status, struct buf *content)
+{
+    int fd = sock_connect(q->to, PATIENCE_MS);
     if (fd < 0)
         return "does not accept a connection";
     struct buf request = {0}, in = {0};
-    buf_printf(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    put_request(&request, q);
     const char *why = NULL;
     if (request.failed || !send_all(fd, &request) || !receive_all(fd, &in))
         why = "does not answer";

@@ -1,6 +1,7 @@
 #include "bench/flags.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/check.h"
@@ -45,6 +46,17 @@ static const char *take_bytes(struct span value, uint64_t *out)
     return units_parse_bytes(value, out) ? NULL : "must be a size such as 512, 64k or 1m";
 }
 
+static const char *take_real(struct span value, double *out)
+{
+    char text[32], *end = text;
+    snprintf(text, sizeof text, "%.*s", SPAN_FMT(value));
+    double v = strtod(text, &end);
+    if (value.len == 0 || value.len >= sizeof text || *end != '\0' || !(v >= 0 && v < 1e15))
+        return "must be a number such as 2 or 0.9";
+    *out = v;
+    return NULL;
+}
+
 static const char *add_to_list(struct span value, struct flag_list *list)
 {
     if (list->n == FLAG_LIST_MAX)
@@ -61,6 +73,8 @@ const char *flags_set(const struct flag *row, void *into, struct span value)
         return take_bool(value, at);
     case FLAG_UINT:
         return units_parse_uint(value, at) ? NULL : "must be a number";
+    case FLAG_REAL:
+        return take_real(value, at);
     case FLAG_BYTES:
         return take_bytes(value, at);
     case FLAG_MS:

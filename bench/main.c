@@ -12,6 +12,9 @@ static const struct {
 } commands[] = {
     {"origin", "simulate an origin that counts what it is asked for", command_origin},
     {"run", "play the edges: load a URL, measure, verify every body", command_run},
+    {"compare", "play scenarios against proxies: shield, nginx, varnish and others", command_compare},
+    {"get", "print what one URL answers: for scripts", command_get},
+    {"start", "become a server, and measure when it first answers", command_start},
     {"demo", "show the main job: 1,000 clients, one fetch, nothing lost at SIGKILL", command_demo},
 };
 

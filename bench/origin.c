@@ -9,6 +9,7 @@
 #include "bench/sock.h"
 #include "common/err.h"
 #include "common/http1.h"
+#include "common/units.h"
 
 static const char intro[] =
     "usage: shield-bench origin [OPTION]...\n"
@@ -24,6 +25,8 @@ static const char intro[] =
     "    /.bench/stats          JSON: fetches, bytes and concurrency in all and for each path (?keys=off: in "
     "all only)\n"
     "    /.bench/reset          forget the counts\n"
+    "    /.bench/purged         the caches were purged: all freshness epochs end now\n"
+    "    /.bench/refuse?time=2s refuse connections for this time, and cut those that stand\n"
     "    /.bench/defaults?...   change the defaults from now on\n"
     "Prints `ready listen=ADDR` and runs until TERM or INT.\n";
 
@@ -34,6 +37,14 @@ struct origin_config {
 static const struct flag listen_rows[] = {
     {"listen", 'l', FLAG_TEXT, offsetof(struct origin_config, listen), "127.0.0.1:8000", "ADDR",
      "Where to listen: 127.0.0.1:8000, [::]:8000, unix:PATH; port 0 picks a free one."},
+};
+
+struct origin_main {
+    struct origin_server server;
+    struct ev_io listener, signals;
+    struct ev_timer outage; /* first it begins, then it ends */
+    struct buf name;        /* where it listens: with the port that was picked */
+    uint64_t refuse_ms;
 };
 
 /* ---- control */
@@ -47,6 +58,13 @@ static int control_stats(struct origin_server *s, struct span query, struct buf 
 static int control_reset(struct origin_server *s, struct span query, struct buf *text)
 {
     origin_stats_reset(&s->stats);
+    buf_put_lit(text, "{}\n");
+    return 200;
+}
+
+static int control_purged(struct origin_server *s, struct span query, struct buf *text)
+{
+    origin_epochs_end(&s->stats);
     buf_put_lit(text, "{}\n");
     return 200;
 }
@@ -65,12 +83,23 @@ static int control_defaults(struct origin_server *s, struct span query, struct b
     return 200;
 }
 
+static int control_refuse(struct origin_server *s, struct span query, struct buf *text)
+{
+    struct origin_main *m = container_of(s, struct origin_main, server);
+    if (!span_starts(query, SPAN("time=")) || !units_parse_duration_ms(span_from(query, 5), &m->refuse_ms)) {
+        buf_put_lit(text, "time must be a time such as 250ms, 10s or 1m\n");
+        return 400;
+    }
+    buf_put_lit(text, "{}\n");
+    return ev_timer_soon(&s->ev, &m->outage) == 0 ? 200 : 500;
+}
+
 static const struct {
     const char *path;
     int (*answer)(struct origin_server *s, struct span query, struct buf *text); /* gives the status */
 } controls[] = {
-    {"/.bench/stats", control_stats},
-    {"/.bench/reset", control_reset},
+    {"/.bench/stats", control_stats},       {"/.bench/reset", control_reset},
+    {"/.bench/purged", control_purged},     {"/.bench/refuse", control_refuse},
     {"/.bench/defaults", control_defaults},
 };
 
@@ -91,16 +120,29 @@ int origin_control(struct origin_server *s, const struct http_head *head, struct
 
 /* ---- the server */
 
-struct origin_main {
-    struct origin_server server;
-    struct ev_io listener, signals;
-};
-
 static void on_connection(struct ev_io *io, uint32_t events)
 {
     struct origin_main *m = container_of(io, struct origin_main, listener);
     for (int fd = sock_accept(io->fd); fd >= 0; fd = sock_accept(io->fd))
         origin_conn_open(&m->server, fd);
+}
+
+static void on_outage(struct ev_timer *t)
+{
+    struct origin_main *m = container_of(t, struct origin_main, outage);
+    struct ev *ev = &m->server.ev;
+    const char *why = NULL;
+    if (m->listener.fd >= 0) {
+        ev_close(ev, &m->listener);
+        origin_conn_close_all(&m->server);
+        (void)ev_timer_start(ev, t, ev->now_ns + m->refuse_ms * 1000000);
+        return;
+    }
+    m->listener.fd = sock_listen(buf_span(&m->name), false, &why);
+    if (m->listener.fd < 0 || ev_add(ev, &m->listener) != 0) {
+        fprintf(stderr, "%.*s: %s\n", SPAN_FMT(buf_span(&m->name)), why != NULL ? why : err_text(ERR_SYSTEM));
+        ev_stop(ev);
+    }
 }
 
 static void on_signal(struct ev_io *io, uint32_t events)
@@ -124,11 +166,10 @@ static int start(struct origin_main *m)
     if (m->signals.fd < 0 || ev_init(&m->server.ev) != 0 || ev_add(&m->server.ev, &m->listener) != 0 ||
         ev_add(&m->server.ev, &m->signals) != 0)
         return ERR_SYSTEM;
-    struct buf name = {0};
-    sock_put_name(&name, m->listener.fd);
-    printf("ready listen=%.*s\n", SPAN_FMT(buf_span(&name)));
+    m->outage.on_due = on_outage;
+    sock_put_name(&m->name, m->listener.fd);
+    printf("ready listen=%.*s\n", SPAN_FMT(buf_span(&m->name)));
     fflush(stdout);
-    buf_fini(&name);
     return 0;
 }
 
@@ -150,10 +191,12 @@ static int serve(struct origin_main *m, struct span address)
     ev_run(&m->server.ev);
     origin_conn_close_all(&m->server);
     origin_stats_fini(&m->server.stats);
-    ev_close(&m->server.ev, &m->listener);
+    if (m->listener.fd >= 0)
+        ev_close(&m->server.ev, &m->listener);
     ev_close(&m->server.ev, &m->signals);
     ev_fini(&m->server.ev);
     arena_fini(&m->server.kept);
+    buf_fini(&m->name);
     return 0;
 }
 

@@ -83,10 +83,17 @@ static int plan(struct conn *c, const struct http_head *head)
                                 !http1_keep_alive(head));
         buf_fini(&text);
     } else if (err == 0) {
-        struct origin_request q = {.head = head, .nth = nth, .serial = ++s->serial, .now_s = time(NULL)};
+        struct origin_request q = {.head = head,
+                                   .nth = nth,
+                                   .serial = ++s->serial,
+                                   .now_s = time(NULL),
+                                   .others = s->stats.total.running - 1};
         err = origin_reply_plan(&q, &o, &c->reply);
+        if (err == 0)
+            err = origin_fetch_epoch(&s->stats, &c->fetch, c->reply.seed, q.now_s, c->reply.fresh_until_s);
     }
     origin_fetch_status(&s->stats, &c->fetch, c->reply.status);
+    origin_fetch_mark(&s->stats, &c->fetch, MARK_ASKED);
     arena_fini(&decoded);
     return err;
 }
@@ -210,6 +217,23 @@ static bool next_piece(struct conn *c)
     return c->piece > 0 || framing->len > 0;
 }
 
+/* `n` bytes of content have left, up to reply.at. */
+static void note_sent(struct conn *c, uint64_t n)
+{
+    struct origin_stats *stats = &c->server->stats;
+    const struct origin_reply *r = &c->reply;
+    uint64_t half = c->first + (r->end - c->first) / 2, before = r->at - n;
+    if (n == 0)
+        return;
+    origin_fetch_bytes(stats, &c->fetch, n);
+    if (before == c->first)
+        origin_fetch_mark(stats, &c->fetch, MARK_FIRST);
+    if (before < half && r->at >= half)
+        origin_fetch_mark(stats, &c->fetch, MARK_HALF);
+    if (r->at == r->end)
+        origin_fetch_mark(stats, &c->fetch, MARK_LAST);
+}
+
 /* One system call; -1: the client is gone, 0: not now, 1: went on. */
 static int send_piece(struct conn *c)
 {
@@ -226,7 +250,7 @@ static int send_piece(struct conn *c)
     c->framing_sent += of_framing;
     c->reply.at += of_content;
     c->piece -= of_content;
-    origin_fetch_bytes(&c->server->stats, &c->fetch, of_content);
+    note_sent(c, of_content);
     if (of_content > 0 && c->piece == 0 && c->reply.framing == FRAMING_CHUNKED) {
         framing->len = c->framing_sent = 0;
         if (c->reply.at == c->reply.end)

@@ -2,10 +2,12 @@
 
 #include <stdio.h>
 
+#include "common/check.h"
 #include "common/err.h"
 #include "common/http1.h"
 #include "common/http_date.h"
 #include "common/http_range.h"
+#include "common/units.h"
 
 /* 2024-01-01: Last-Modified of version 0; each version is a day younger. */
 #define FIRST_MODIFIED_S INT64_C(1704067200)
@@ -131,6 +133,23 @@ static bool has_content(int status)
     return status >= 200 && status != 204 && status != 304;
 }
 
+/* Surrogate-Key separates with spaces, Cache-Tag with commas. */
+static void put_tags(struct buf *out, const struct origin_options *o, uint64_t key)
+{
+    static const struct {
+        const char *name, *between;
+    } forms[] = {{"Surrogate-Key", " "}, {"Cache-Tag", ","}};
+    for (size_t i = 0; i < ARRAY_LEN(forms) && (o->tags.len > 0 || o->groups > 0); i++) {
+        buf_printf(out, "%s: ", forms[i].name);
+        for (size_t c = 0; c < o->tags.len; c++)
+            buf_put(out, o->tags.p[c] == ' ' ? forms[i].between : &o->tags.p[c], 1);
+        if (o->groups > 0)
+            buf_printf(out, "%sgroup-%llu", o->tags.len > 0 ? forms[i].between : "",
+                       (unsigned long long)(key % o->groups));
+        buf_put_lit(out, "\r\n");
+    }
+}
+
 static void put_framing(struct buf *out, const struct origin_reply *r, const struct origin_options *o,
                         uint64_t content_bytes)
 {
@@ -154,6 +173,7 @@ static void put_head(const struct origin_request *q, const struct origin_options
     put_text_field(out, "Last-Modified", v->modified);
     put_text_field(out, "Vary", o->vary);
     put_cookie(out, o->cookie, q->serial);
+    put_tags(out, o, object->key);
     if (o->field.len > 0) {
         buf_put_span(out, o->field);
         buf_put_lit(out, "\r\n");
@@ -183,6 +203,36 @@ static struct origin_options without_faults(const struct origin_options *o, uint
     return healthy;
 }
 
+/* The lifetime that a shared cache may give the answer (RFC 9111 section 4.2.1), of the Cache-Control that we
+ * send ourselves; 0: may not be reused. */
+static int64_t shared_lifetime_s(const struct origin_options *o)
+{
+    struct span rest = o->cache_control, item;
+    uint64_t max_age = 0, s_maxage = 0, *value;
+    bool has_s_maxage = false;
+    while (http_list_next(&rest, &item)) {
+        if (span_eq_nocase(item, SPAN("no-store")) || span_eq_nocase(item, SPAN("no-cache")) ||
+            span_eq_nocase(item, SPAN("private")))
+            return 0;
+        bool is_shared = span_starts(item, SPAN("s-maxage="));
+        if (!is_shared && !span_starts(item, SPAN("max-age=")))
+            continue;
+        value = is_shared ? &s_maxage : &max_age;
+        has_s_maxage |= is_shared;
+        (void)units_parse_uint(span_from(item, is_shared ? 9 : 8), value);
+    }
+    return (int64_t)MIN(has_s_maxage ? s_maxage : max_age, (uint64_t)INT32_MAX);
+}
+
+/* Whether a cache may be expected to keep this answer: whole, good, and not for one client alone. */
+static bool is_shareable(const struct origin_request *q, const struct origin_options *o,
+                         const struct origin_reply *r)
+{
+    return q->head->method == METHOD_GET && (r->status == 200 || r->status == 304) && o->cookie.len == 0 &&
+           r->cut == FLAG_NONE && r->stall == FLAG_NONE && !r->hang && o->announce == FLAG_NONE &&
+           !span_eq(o->vary, SPAN("*"));
+}
+
 static void decide(const struct origin_request *q, const struct origin_options *o, const struct validators *v,
                    struct origin_reply *out)
 {
@@ -202,7 +252,8 @@ static void decide(const struct origin_request *q, const struct origin_options *
         out->framing = FRAMING_CLOSE;
     out->cut = o->cut;
     out->stall = o->stall;
-    out->delay_ms = o->delay_ms;
+    out->delay_ms = origin_spread(o->delay_ms, (enum origin_spread)o->delay_spread, body_word(q->serial, 0)) +
+                    o->think_ms * q->others;
     out->drip_ms = o->drip_ms;
     out->tick_ms = o->tick_ms;
     out->hang = o->hang;
@@ -212,6 +263,12 @@ int origin_reply_plan(const struct origin_request *request, const struct origin_
                       struct origin_reply *out)
 {
     struct origin_options o = without_faults(options, request->nth);
+    struct span path = body_path(request->head->target);
+    origin_options_settle(&o);
+    if (o.rolling > 0)
+        o.version += (request->nth - 1) / o.rolling;
+    o.size = origin_spread(o.size, (enum origin_spread)o.size_spread,
+                           body_word(body_object(path, 0, 0, (struct span){0}).key, 1));
     struct validators v = {0};
     make_validators(&o, request->now_s, &v);
     decide(request, &o, &v, out);
@@ -220,11 +277,12 @@ int origin_reply_plan(const struct origin_request *request, const struct origin_
 
     struct buf variant = {0};
     put_variant(&variant, request->head, o.vary);
-    struct body_object object =
-        body_object(body_path(request->head->target), o.version, o.size, buf_span(&variant));
+    struct body_object object = body_object(path, o.version, o.size, buf_span(&variant));
     bool failed = variant.failed;
     buf_fini(&variant);
     out->seed = object.seed;
+    int64_t lifetime_s = is_shareable(request, &o, out) ? shared_lifetime_s(&o) : 0;
+    out->fresh_until_s = lifetime_s > 0 ? request->now_s + (int64_t)(out->delay_ms / 1000) + lifetime_s : 0;
     put_head(request, &o, &v, &object, out);
     if (request->head->method == METHOD_HEAD) {
         out->end = out->at;

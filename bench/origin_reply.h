@@ -14,7 +14,8 @@ struct origin_reply {
     uint64_t at, end;    /* the bytes of the object still to send */
     uint64_t cut, stall; /* how many of them to send before that happens; FLAG_NONE: never */
     uint64_t delay_ms, drip_ms, tick_ms;
-    bool hang, last; /* last: the connection ends with this answer */
+    int64_t fresh_until_s; /* by Date and Cache-Control; 0: may not be shared, or is no good answer to keep */
+    bool hang, last;       /* last: the connection ends with this answer */
 };
 
 /* One request, with what the origin knows beyond its head. */
@@ -22,6 +23,7 @@ struct origin_request {
     const struct http_head *head;
     uint64_t nth;    /* how often this key has been fetched, with this time: 1 for the first */
     uint64_t serial; /* another number for each request of this origin */
+    uint64_t others; /* fetches that run at the same time */
     int64_t now_s;
 };
 

@@ -60,7 +60,7 @@ static void *wait_for_signal(void *arg)
     list_each (node, &running) {
         struct proc *p = container_of(node, struct proc, link);
         if (p->pid > 0) {
-            kill(p->pid, SIGKILL);
+            kill(-p->pid, SIGKILL);
             waitpid(p->pid, NULL, 0);
         }
     }
@@ -143,6 +143,7 @@ static _Noreturn void become(char *const argv[], int output, pid_t parent)
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    setpgid(0, 0);                    /* with the processes that it makes itself, which end with it */
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* were we killed ourselves, nobody else would end it */
     if (getppid() != parent || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
         _exit(127);
@@ -163,6 +164,8 @@ static const char *launch(struct proc *p, char *const argv[])
     p->pid = fork();
     if (p->pid == 0)
         become(argv, ends[1], parent);
+    if (p->pid > 0)
+        setpgid(p->pid, p->pid); /* here too: it may be ended before it has run */
     if (p->pid > 0)
         list_add_tail(&running, &p->link);
     pthread_mutex_unlock(&lock);
@@ -191,6 +194,19 @@ const char *proc_start(struct proc **out, char *const argv[])
     return why;
 }
 
+bool proc_has_ended(struct proc *p)
+{
+    pthread_mutex_lock(&lock);
+    bool over = p->output_over;
+    pthread_mutex_unlock(&lock);
+    return over;
+}
+
+pid_t proc_pid(const struct proc *p)
+{
+    return p->pid;
+}
+
 const char *proc_ready(struct proc *p, uint32_t patience_ms)
 {
     struct timespec until;
@@ -210,12 +226,13 @@ void proc_end(struct proc *p, int number)
     if (p->pid <= 0)
         return;
     pid_t pid = p->pid;
-    kill(pid, number);
+    kill(number == SIGKILL ? -pid : pid, number);
     siginfo_t info; /* look first, and reap under the lock: the signal thread must never see the number of
                        another */
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
         ;
     pthread_mutex_lock(&lock);
+    kill(-pid, SIGKILL); /* what it has left behind */
     waitpid(pid, NULL, 0);
     p->pid = 0;
     list_remove(&p->link);

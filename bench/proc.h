@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct proc;
 
@@ -17,6 +18,11 @@ const char *proc_init(const char *scratch_dir);
 
 /* Start argv[0]. Returns NULL, or static text; *out is to be freed in either case. */
 const char *proc_start(struct proc **out, char *const argv[]);
+
+pid_t proc_pid(const struct proc *p); /* 0: has ended */
+
+/* Whether its output is over, which it is soon after its end. */
+bool proc_has_ended(struct proc *p);
 
 /* Wait for the line that contains "ready "; gives what follows it, valid until proc_free. NULL: the child
  * ended before, or `patience_ms` is over. */

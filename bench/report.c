@@ -1,6 +1,7 @@
 #include "bench/report.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "bench/json.h"
 #include "common/check.h"
@@ -55,7 +56,8 @@ static void put_statuses(struct buf *out, const struct edges_report *r)
     buf_put_lit(out, "\ncache-status  ");
     for (int i = 0; i < CACHE_COUNT; i++)
         if (r->caches[i] > 0)
-            buf_printf(out, " %s: %" PRIu64, edge_cache_name((enum edge_cache)i), r->caches[i]);
+            buf_printf(out, " %s: %" PRIu64 " (%.2f %%)", edge_cache_name((enum edge_cache)i), r->caches[i],
+                       100.0 * (double)r->caches[i] / (double)r->finished);
     buf_put_lit(out, "\n");
 }
 
@@ -65,6 +67,57 @@ static void put_errors(struct buf *out, const struct edges_report *r)
         if (r->errors[i] > 0)
             buf_printf(out, "error          %s: %" PRIu64 " (%s)\n", edge_error_name((enum edge_error)i),
                        r->errors[i], edge_error_text((enum edge_error)i));
+}
+
+/* The last byte for hits, for those who waited for another's fetch, for those whose fetch it was. */
+static void put_class_rows(struct buf *out, const struct edges_report *r)
+{
+    size_t classes = 0;
+    for (int i = 0; i < CACHE_COUNT; i++)
+        classes += atomic_load(&r->by_cache_us[i].total) > 0;
+    for (int i = 0; i < CACHE_COUNT && classes > 1; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "  of %s", edge_cache_name((enum edge_cache)i));
+        if (atomic_load(&r->by_cache_us[i].total) > 0)
+            put_time_row(out, name, &r->by_cache_us[i]);
+    }
+}
+
+/* All asked at one instant: what the others got later than the first of them is what it cost to wait. */
+static void put_wait_rows(struct buf *out, const struct edges_report *r)
+{
+    static const struct {
+        const char *name;
+        size_t at;
+    } rows[] = {{"waiters' first", offsetof(struct edges_report, first_us)},
+                {"waiters' last", offsetof(struct edges_report, last_us)}};
+    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+        const struct hist *h = (const struct hist *)((const char *)r + rows[row].at);
+        uint64_t leader = hist_percentile(h, 0);
+        buf_printf(out, "%-14s", rows[row].name);
+        for (int i = 0; i < N_PERCENTILES; i++) {
+            struct buf cell = {0};
+            uint64_t v = hist_percentile(h, percentiles[i].percent);
+            report_put_time(&cell, v > leader ? v - leader : 0);
+            buf_printf(out, " %11.*s", SPAN_FMT(buf_span(&cell)));
+            buf_fini(&cell);
+        }
+        buf_put_lit(out, "  after the first client's\n");
+    }
+}
+
+/* What the clients did on purpose, and an open loop's queue. */
+static void put_habits(struct buf *out, const struct edges_config *config, const struct edges_report *r)
+{
+    if (config->slow > 0)
+        buf_printf(out, "slow readers   %" PRIu64 " requests, not timed\n", r->slow);
+    if (config->abort > 0)
+        buf_printf(out, "aborted        %" PRIu64 " requests\n", r->aborted);
+    if (r->skipped > 0)
+        buf_printf(out, "targets        %" PRIu64 " lines skipped\n", r->skipped);
+    if (r->waited > 0)
+        buf_printf(out, "queued         %" PRIu64 " requests found no free connection when they were due\n",
+                   r->waited);
 }
 
 void report_put_table(struct buf *out, const struct edges_config *config, const struct edges_report *r)
@@ -80,8 +133,16 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
         buf_printf(out, " %11s", percentiles[i].name);
     buf_put_lit(out, "\n");
     put_time_row(out, "first byte", &r->first_us);
+    if (config->verify)
+        put_time_row(out, "half of it", &r->half_us);
     put_time_row(out, "last byte", &r->last_us);
+    put_class_rows(out, r);
+    if (config->stampede)
+        put_wait_rows(out, r);
+    if (config->rate > 0)
+        put_time_row(out, "sent late", &r->late_us);
     put_statuses(out, r);
+    put_habits(out, config, r);
     put_errors(out, r);
     buf_put_lit(out, "this tool      CPU ");
     report_put_time(out, r->cpu_us);
@@ -89,9 +150,12 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
         buf_put_lit(out, ", all requests sent within ");
         report_put_time(out, r->release_us);
     }
+    buf_printf(out, ", busiest thread %" PRIu64 " %%", r->busiest_percent);
     if (r->resends > 0)
         buf_printf(out, ", %" PRIu64 " resent on a new connection", r->resends);
     buf_put_lit(out, "\n");
+    if (edges_bottleneck(r) != NULL)
+        buf_printf(out, "BOTTLENECK     this tool itself: %s\n", edges_bottleneck(r));
 }
 
 static void put_hist(struct buf *out, const char *name, const struct hist *h)
@@ -114,9 +178,12 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                " \"requests\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"body_bytes\":%" PRIu64
                ",\"elapsed_us\":%" PRIu64
                ",\"requests_per_s\":%.1f,\"body_bytes_per_s\":%.0f,\n \"errors\":{",
-               config->stampede ? "stampede" : "closed", config->connections, config->threads,
-               config->verify ? "true" : "false", r->finished, r->errors[EDGE_OK], r->body_bytes,
-               r->elapsed_us, a_second(r->finished, r->elapsed_us), a_second(r->body_bytes, r->elapsed_us));
+               config->stampede   ? "stampede"
+               : config->rate > 0 ? "open"
+                                  : "closed",
+               config->connections, config->threads, config->verify ? "true" : "false", r->finished,
+               r->errors[EDGE_OK], r->body_bytes, r->elapsed_us, a_second(r->finished, r->elapsed_us),
+               a_second(r->body_bytes, r->elapsed_us));
     for (int i = EDGE_OK + 1; i < EDGE_ERROR_COUNT; i++)
         buf_printf(out, "%s\"%s\":%" PRIu64, i > EDGE_OK + 1 ? "," : "", edge_error_name((enum edge_error)i),
                    r->errors[i]);
@@ -134,9 +201,22 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                    r->caches[i]);
     buf_put_lit(out, "}");
     put_hist(out, "first_byte_us", &r->first_us);
+    put_hist(out, "half_us", &r->half_us);
     put_hist(out, "last_byte_us", &r->last_us);
+    put_hist(out, "late_us", &r->late_us);
+    for (int i = 0; i < CACHE_COUNT; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "last_byte_us_of_%s", edge_cache_name((enum edge_cache)i));
+        if (atomic_load(&r->by_cache_us[i].total) > 0)
+            put_hist(out, name, &r->by_cache_us[i]);
+    }
+    buf_printf(out,
+               ",\n \"aborted\":%" PRIu64 ",\"slow\":%" PRIu64 ",\"waited\":%" PRIu64 ",\"skipped\":%" PRIu64
+               ",\"rate\":%.1f,\"seed\":%" PRIu64 ",\"busiest_percent\":%" PRIu64 ",\"bottleneck\":%s",
+               r->aborted, r->slow, r->waited, r->skipped, config->rate, config->seed, r->busiest_percent,
+               edges_bottleneck(r) != NULL ? "true" : "false");
     buf_printf(out,
                ",\n \"connects\":%" PRIu64 ",\"resends\":%" PRIu64 ",\"release_us\":%" PRIu64
-               ",\"tool_cpu_us\":%" PRIu64 "}\n",
-               r->connects, r->resends, r->release_us, r->cpu_us);
+               ",\"release_ns\":%" PRIu64 ",\"tool_cpu_us\":%" PRIu64 "}\n",
+               r->connects, r->resends, r->release_us, r->release_ns, r->cpu_us);
 }

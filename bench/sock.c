@@ -62,14 +62,24 @@ int sock_accept(int listener)
     return fd;
 }
 
-int sock_connect_start(const struct netaddr *to)
+static bool bind_source(int fd, uint32_t source_v4)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(source_v4)};
+    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); /* ports are counted for each pair of addresses */
+    return bind(fd, (struct sockaddr *)&from, sizeof from) == 0;
+}
+
+int sock_connect_start(const struct netaddr *to, struct sock_wish wish)
 {
     int fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     if (to->ss.ss_family != AF_UNIX)
         set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (connect(fd, (const struct sockaddr *)&to->ss, to->len) == 0 || errno == EINPROGRESS)
+    if (wish.receive_bytes > 0)
+        set_int(fd, SOL_SOCKET, SO_RCVBUF, wish.receive_bytes);
+    bool is_bound = wish.source_v4 == 0 || to->ss.ss_family != AF_INET || bind_source(fd, wish.source_v4);
+    if (is_bound && (connect(fd, (const struct sockaddr *)&to->ss, to->len) == 0 || errno == EINPROGRESS))
         return fd;
     int saved = errno;
     close(fd);

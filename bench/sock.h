@@ -16,9 +16,15 @@ int sock_listen(struct span address, bool shared, const char **why);
 /* The next connection of a listener, ready for ev; -1 when there is none now. */
 int sock_accept(int listener);
 
+/* What a connection is to be beyond the usual; zero for nothing. */
+struct sock_wish {
+    uint32_t source_v4; /* from this address, in host order */
+    int receive_bytes;  /* a small buffer: what is not read stays with the sender */
+};
+
 /* Start to connect; the result shows when the socket is writable. Returns the descriptor, or -1 with errno.
  */
-int sock_connect_start(const struct netaddr *to);
+int sock_connect_start(const struct netaddr *to, struct sock_wish wish);
 int sock_connect_result(int fd); /* 0, or the errno of the attempt */
 
 /* Connect and wait for the result; the descriptor blocks from then on, giving up after `patience_ms` without

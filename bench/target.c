@@ -51,6 +51,10 @@ const char *target_resolve(const struct target *t, struct span unix_path, struct
 
 void target_put_path(const struct target *t, uint64_t n, struct buf *out)
 {
+    if (t->paths != NULL) {
+        buf_put_span(out, t->paths[n]);
+        return;
+    }
     buf_put_span(out, t->before);
     if (t->has_n)
         buf_put_uint(out, n);
@@ -63,7 +67,7 @@ static bool names_host(struct span field)
 }
 
 void target_put_request(const struct target *t, const char *method, uint64_t n,
-                        const struct flag_list *fields, struct buf *out)
+                        const struct flag_list *fields, struct span more, struct buf *out)
 {
     struct span host = t->host;
     for (uint32_t i = 0; i < fields->n; i++)
@@ -81,5 +85,6 @@ void target_put_request(const struct target *t, const char *method, uint64_t n,
         buf_put_span(out, fields->item[i]);
         buf_put_lit(out, "\r\n");
     }
+    buf_put_span(out, more);
     buf_put_lit(out, "\r\n");
 }

@@ -11,6 +11,7 @@ struct target {
     struct span host;          /* with the port, as it stands in the URL */
     struct span before, after; /* of the path, around {n}; `after` is empty and has_n false without it */
     bool has_n;
+    const struct span *paths; /* set by the caller: key n is paths[n], and the path of the URL is not used */
 };
 
 /* "http://host[:port][/path]", the scheme may be missing. Returns NULL, or static text. */
@@ -20,9 +21,9 @@ const char *target_parse(struct span url, struct target *out);
 const char *target_resolve(const struct target *t, struct span unix_path, struct netaddr *out);
 
 /* The path of key `n`, and a whole request for it: `fields` are more lines of "Name: value". A Host among
- * them replaces the URL's. */
+ * them replaces the URL's. `more` are whole lines, each with its CRLF. */
 void target_put_path(const struct target *t, uint64_t n, struct buf *out);
 void target_put_request(const struct target *t, const char *method, uint64_t n,
-                        const struct flag_list *fields, struct buf *out);
+                        const struct flag_list *fields, struct span more, struct buf *out);
 
 #endif

@@ -125,7 +125,7 @@ static void test_faults(void **state)
         {.name = "none", .version = 7, .found = EDGE_OK},
         {.name = "wrong byte", .version = 7, .wrong_byte = true, .found = EDGE_WRONG_BODY},
         {.name = "another object", .version = 7, .other_object = true, .found = EDGE_WRONG_BODY},
-        {.name = "ends early", .version = 7, .ends_early = true, .found = EDGE_TRUNCATED},
+        {.name = "ends early", .version = 7, .ends_early = true, .found = EDGE_CUT},
         {.name = "a short body, cleanly closed",
          .version = 7,
          .closes_cleanly = true,

@@ -1,0 +1,47 @@
+/* compare - scenarios against peers: what was asked for, and what came of it. Private to compare*.c. */
+#ifndef BENCH_COMPARE_H
+#define BENCH_COMPARE_H
+
+#include "bench/play.h"
+
+enum { COMPARE_SEATS_MAX = 16 };
+
+struct compare_seat {
+    struct peer peer;
+    const char *missing;  /* why it can play nothing; NULL: it can */
+    const char *left_out; /* why it did not play this scenario, or not to the end */
+    char why[64];
+    struct play_result *result; /* over all rounds of the scenario */
+};
+
+struct compare {
+    /* as asked for */
+    struct span names, gated, dir;
+    struct span html, max_fetches, max_failed;
+    uint64_t p99_ms;
+    uint64_t rounds, workers, seed, output;
+    bool list;
+    /* as found */
+    char self[PATH_MAX], bin[PATH_MAX], data[PATH_MAX + 32], scratch[PATH_MAX];
+    struct compare_seat seats[COMPARE_SEATS_MAX];
+    size_t n_seats;
+    bool has_reported; /* a scenario before this one */
+    struct buf page;   /* of the HTML report */
+};
+
+enum { COMPARE_TABLE, COMPARE_JSON, COMPARE_CSV };
+
+/* compare_report.c, in the form asked for: the frame, and a scenario as soon as it is played. */
+void compare_begin(struct compare *c);
+void compare_report(struct compare *c, const struct scenario *s);
+bool compare_end(struct compare *c); /* false: the HTML report could not be written */
+
+/* compare_html.c: a page that needs nothing else. */
+void compare_html_begin(struct buf *out);
+void compare_html_scenario(struct buf *out, const struct compare *c, const struct scenario *s,
+                           struct span table);
+void compare_html_end(struct buf *out);
+
+bool compare_gates_hold(const struct scenario *s, const struct play_result *r);
+
+#endif

@@ -1,0 +1,328 @@
+#include "bench/play.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "bench/edges_options.h"
+#include "bench/fetch.h"
+#include "bench/sock.h"
+#include "common/check.h"
+#include "common/clock.h"
+
+enum { READY_MS = 10000, WORDS_MAX = 64, TIMEOUT_MS = 30000, STREAMING_MIN_NS = 50000000 };
+
+/* One play as it runs. */
+struct stage {
+    const struct scenario *scenario;
+    struct peer *peer;
+    const struct play_options *options;
+    struct proc *origin;
+    char origin_at[128];
+    struct netaddr origin_addr;
+    uint64_t version;       /* of all objects; a purge makes another */
+    _Atomic uint64_t floor; /* the oldest version that may still be served */
+    atomic_bool load_is_over;
+    _Atomic uint64_t answers; /* of the measured load */
+    bool takes_samples;
+    const char *trouble;
+    struct play_result *into;
+};
+
+/* ---- the origin */
+
+static const char *ask_origin(struct stage *t, const char *path, struct buf *content)
+{
+    int status = 0;
+    const char *why =
+        fetch(&(struct fetch_request){.to = &t->origin_addr, .host = SPAN("origin"), .path = path}, &status,
+              content);
+    return why != NULL ? "the origin does not answer" : status == 200 ? NULL : "the origin refuses an order";
+}
+
+__attribute__((format(printf, 2, 3))) static const char *order(struct stage *t, const char *fmt, ...)
+{
+    char path[1024];
+    struct buf content = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    const char *why = ask_origin(t, path, &content);
+    if (why != NULL)
+        fprintf(stderr, "%s: %.*s\n", path, SPAN_FMT(buf_span(&content)));
+    buf_fini(&content);
+    return why;
+}
+
+static const char *start_origin(struct stage *t)
+{
+    char *argv[] = {(char *)t->options->self, "origin", "--listen", "127.0.0.1:0", NULL};
+    const char *why = proc_start(&t->origin, argv);
+    const char *line = why == NULL ? proc_ready(t->origin, READY_MS) : NULL;
+    if (line == NULL || !proc_ready_value(line, "listen", t->origin_at, sizeof t->origin_at))
+        return "the origin did not get ready";
+    return sock_resolve(span_of(t->origin_at), &t->origin_addr);
+}
+
+static uint64_t number(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static void note_worst(struct play_origin *o, json_t *keys)
+{
+    const char *path;
+    json_t *counts;
+    json_object_foreach(keys, path, counts)
+    {
+        if (number(counts, "epoch_fetches_max") == o->epoch_fetches_max && o->epoch_fetches_max > 1) {
+            snprintf(o->worst, sizeof o->worst, "%s", path);
+            return;
+        }
+    }
+}
+
+/* See play_result. Both sides read the same clock. */
+static void note_streaming(struct play_result *into, const struct edges_report *r, json_t *keys)
+{
+    const json_t *latest = json_object_get(json_object_iter_value(json_object_iter(keys)), "latest");
+    double first_ns = (double)number(latest, "first_ns"), half_ns = (double)number(latest, "half_ns");
+    if (json_object_size(keys) != 1 || r->release_ns == 0 || atomic_load(&r->half_us.total) == 0 ||
+        half_ns - first_ns < STREAMING_MIN_NS)
+        return;
+    double client_ns = (double)r->release_ns + (double)hist_percentile(&r->half_us, 100) * 1000;
+    into->streaming = MAX(into->streaming, (client_ns - first_ns) / (half_ns - first_ns));
+}
+
+static const char *read_origin(struct stage *t, const struct edges_report *r)
+{
+    struct buf content = {0};
+    const char *why = ask_origin(t, "/.bench/stats", &content);
+    json_t *stats = why == NULL ? json_loadb(content.p, content.len, 0, NULL) : NULL;
+    const json_t *total = json_object_get(stats, "total");
+    struct play_origin *o = &t->into->origin;
+    buf_fini(&content);
+    if (stats == NULL)
+        return why != NULL ? why : "the origin's statistics are not JSON";
+    o->fetches += number(total, "fetches");
+    o->not_modified += number(total, "not_modified");
+    o->body_bytes += number(total, "body_bytes");
+    o->running_max = MAX(o->running_max, number(total, "running_max"));
+    o->epochs += number(total, "epochs");
+    o->epoch_fetches += number(total, "epoch_fetches");
+    if (number(total, "epoch_fetches_max") > o->epoch_fetches_max) {
+        o->epoch_fetches_max = number(total, "epoch_fetches_max");
+        note_worst(o, json_object_get(stats, "keys"));
+    }
+    note_streaming(t->into, r, json_object_get(stats, "keys"));
+    json_decref(stats);
+    return NULL;
+}
+
+/* ---- events */
+
+/* From its answer on nothing older may be served: the floor rises then, while the origin has the new version
+ * from before. */
+static const char *purge(struct stage *t, struct span what)
+{
+    const char *why = order(t, "/.bench/defaults?version=%llu", (unsigned long long)++t->version);
+    if (why == NULL)
+        why = peer_purge(t->peer, what);
+    if (why == NULL)
+        why = order(t, "/.bench/purged");
+    if (why == NULL)
+        atomic_store(&t->floor, t->version);
+    return why;
+}
+
+static const char *happen(struct stage *t, enum scenario_event what, struct span rest)
+{
+    switch (what) {
+    case EVENT_ORIGIN:
+        return order(t, "/.bench/defaults?%.*s", SPAN_FMT(rest));
+    case EVENT_REFUSE:
+        return order(t, "/.bench/refuse?time=%.*s", SPAN_FMT(rest));
+    case EVENT_PURGE:
+        return purge(t, rest);
+    case EVENT_RESTART:
+        return peer_restart(t->peer, span_eq(rest, SPAN("TERM")) ? SIGTERM : SIGKILL);
+    }
+    return NULL;
+}
+
+/* A round figure for the plot: an origin that is too busy to say is left out. */
+static void take_sample(struct stage *t, uint64_t at_ms)
+{
+    struct play_result *r = t->into;
+    struct buf content = {0};
+    if (!t->takes_samples || r->n_samples == PLAY_SAMPLES_MAX ||
+        ask_origin(t, "/.bench/stats?keys=off", &content) != NULL) {
+        buf_fini(&content);
+        return;
+    }
+    json_t *stats = json_loadb(content.p, content.len, 0, NULL);
+    r->samples[r->n_samples++] =
+        (struct play_sample){.at_ms = (uint32_t)at_ms,
+                             .answers = atomic_load(&t->answers),
+                             .fetches = number(json_object_get(stats, "total"), "fetches")};
+    json_decref(stats);
+    buf_fini(&content);
+}
+
+/* Lets the events happen, and looks at what goes on, until the load is over. */
+static void look_on(struct stage *t)
+{
+    const struct scenario *s = t->scenario;
+    uint64_t began_ms = clock_mono_ms(), next_ms = 0;
+    uint32_t event = 0;
+    while (!atomic_load(&t->load_is_over)) {
+        uint64_t at_ms = clock_mono_ms() - began_ms;
+        if (at_ms >= next_ms) {
+            take_sample(t, at_ms);
+            next_ms = at_ms - at_ms % PLAY_SAMPLE_MS + PLAY_SAMPLE_MS;
+        }
+        if (event < s->n_events && t->trouble == NULL && at_ms >= s->events[event].at_ms) {
+            t->trouble = happen(t, s->events[event].what, s->events[event].rest);
+            event++;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    take_sample(t, clock_mono_ms() - began_ms);
+}
+
+/* ---- loads */
+
+/* Words of a line as flags_parse wants them. */
+static int split(char *text, char **argv)
+{
+    int argc = 0;
+    char *save = NULL;
+    argv[argc++] = "load";
+    for (char *word = strtok_r(text, " \t", &save); word != NULL && argc < WORDS_MAX;
+         word = strtok_r(NULL, " \t", &save))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    return argc;
+}
+
+static const char *parse_load(char *text, struct edges_config *config, struct flag_list *rest)
+{
+    char *argv[WORDS_MAX + 1];
+    int argc = split(text, argv);
+    const struct flag_group groups[] = {{"", edges_option_flags(), config}};
+    if (flags_parse(groups, 1, argc, argv, "", rest) >= 0)
+        return "the scenario's load cannot be understood";
+    return edges_options_settle(config, rest);
+}
+
+static const char *load(struct stage *t, struct span line, bool is_measured, struct edges_report *out)
+{
+    char *text = strndup(line.p, line.len), url[1100];
+    struct edges_config config = {0};
+    struct flag_list rest = {0};
+    const char *why = text == NULL ? "out of memory" : parse_load(text, &config, &rest);
+    if (why == NULL) {
+        snprintf(url, sizeof url, "http://127.0.0.1:%u%.*s", t->peer->port, SPAN_FMT(config.url));
+        config.url = span_of(url);
+        config.verify = true;
+        config.timeout_ms = TIMEOUT_MS;
+        config.seed += t->options->seed;
+        config.floor = &t->floor;
+        config.watch = is_measured ? &t->answers : NULL;
+        config.on_progress = is_measured ? t->options->on_progress : NULL;
+        why = edges_run(&config, out);
+    }
+    free(text);
+    return why;
+}
+
+static const char *warm(struct stage *t, struct span line)
+{
+    struct edges_report *r = calloc(1, sizeof *r);
+    const char *why = r != NULL ? load(t, line, false, r) : "out of memory";
+    free(r);
+    return why;
+}
+
+struct load_job {
+    struct stage *stage;
+    struct span line;
+    struct edges_report *report;
+    const char *why;
+};
+
+static void *run_load(void *arg)
+{
+    struct load_job *job = arg;
+    job->why = load(job->stage, job->line, true, job->report);
+    atomic_store(&job->stage->load_is_over, true);
+    return NULL;
+}
+
+/* The load has a thread, and events happen in this one: a restarted peer lives as long as the thread that has
+ * started it (PR_SET_PDEATHSIG). */
+static const char *run_measured(struct stage *t, struct span line, struct edges_report *r)
+{
+    struct load_job job = {.stage = t, .line = line, .report = r};
+    pthread_t id;
+    uint64_t cpu_us = peer_cpu_us(t->peer);
+    if (pthread_create(&id, NULL, run_load, &job) != 0)
+        return "no thread to be had";
+    look_on(t);
+    pthread_join(id, NULL);
+    edges_report_merge(&t->into->edges, r);
+    t->into->cpu_us += peer_cpu_us(t->peer) - cpu_us;
+    t->into->rss_kb = MAX(t->into->rss_kb, peer_rss_kb(t->peer));
+    t->into->trouble = t->trouble != NULL ? t->trouble : t->into->trouble;
+    return job.why == NULL ? read_origin(t, r) : job.why;
+}
+
+static const char *measure(struct stage *t, struct span line)
+{
+    struct edges_report *r = calloc(1, sizeof *r);
+    const char *why = r != NULL ? order(t, "/.bench/reset") : "out of memory";
+    if (why == NULL)
+        why = run_measured(t, line, r);
+    free(r);
+    return why;
+}
+
+/* ---- the play */
+
+static const char *do_step(struct stage *t, uint32_t i)
+{
+    struct span rest = t->scenario->steps[i].rest;
+    uint64_t ms = t->scenario->steps[i].wait_ms;
+    switch (t->scenario->steps[i].verb) {
+    case VERB_ORIGIN:
+        return order(t, "/.bench/defaults?%.*s", SPAN_FMT(rest));
+    case VERB_WARM:
+        return warm(t, rest);
+    case VERB_WAIT:
+        nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000 * 1000000)}, NULL);
+        return NULL;
+    case VERB_LOAD:
+        return measure(t, rest);
+    }
+    return NULL;
+}
+
+const char *play(const struct scenario *s, struct peer *peer, const struct play_options *options,
+                 struct play_result *into)
+{
+    struct stage t = {.scenario = s, .peer = peer, .options = options, .version = 1, .into = into};
+    t.takes_samples = into->n_samples == 0;
+    const char *why = start_origin(&t);
+    if (why == NULL)
+        why = peer_start(peer, options->scratch, t.origin_at, options->workers);
+    for (uint32_t i = 0; i < s->n_steps && why == NULL; i++)
+        why = do_step(&t, i);
+    peer_stop(peer);
+    proc_free(t.origin);
+    return why;
+}

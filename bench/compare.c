@@ -1,3 +1,4 @@
+#include "bench/proc.h"
 #include "bench/compare.h"
 
 #include <inttypes.h>
@@ -49,10 +50,8 @@ static const struct flag rows[] = {
 
 static const char *find_self(struct compare *c)
 {
-    ssize_t n = readlink("/proc/self/exe", c->self, sizeof c->self - 1);
-    if (n <= 0)
-        return "/proc is not mounted: the program does not find itself";
-    c->self[n] = '\0';
+    if (!proc_self(c->self))
+        return "the program does not find itself";
     snprintf(c->bin, sizeof c->bin, "%.*s", (int)(strrchr(c->self, '/') - c->self), c->self);
     return NULL;
 }

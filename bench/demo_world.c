@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/fetch.h"
+#include "bench/proc.h"
 #include "bench/sock.h"
 #include "common/clock.h"
 
@@ -20,10 +21,8 @@ enum {
 
 const char *demo_find_programs(struct demo *d)
 {
-    ssize_t n = readlink("/proc/self/exe", d->self, sizeof d->self - 1);
-    if (n <= 0)
-        return "/proc is not mounted: the program does not find itself";
-    d->self[n] = '\0';
+    if (!proc_self(d->self))
+        return "the program does not find itself";
     if (d->shield.len > 0) {
         snprintf(d->shield_path, sizeof d->shield_path, "%.*s", SPAN_FMT(d->shield));
     } else {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -267,4 +268,10 @@ bool proc_ready_value(const char *line, const char *name, char *out, unsigned ca
         return n > 0;
     }
     return false;
+}
+
+bool proc_self(char *out)
+{
+    const char *executed = (const char *)getauxval(AT_EXECFN);
+    return executed != NULL && realpath(executed, out) != NULL;
 }

@@ -188,8 +188,10 @@ static void watch_signals(struct service *s)
 
 static void unwatch_signals(struct service *s)
 {
-    for (int i = 0; i < SIGNALS; i++)
+    for (int i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&s->signals[i], NULL);
+        signal(signal_numbers[i], SIG_IGN); /* one more while we are leaving changes nothing */
+    }
     uv_close((uv_handle_t *)&s->drain_timer, NULL);
 }
 

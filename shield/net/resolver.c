@@ -125,26 +125,43 @@ static struct name *add_name(struct resolver *r, const char *host, uint16_t port
     return name;
 }
 
-static bool parse_numeric(const char *host, uint16_t port, struct address_list *out)
+static void put_address(struct address_list *out, const void *sa, socklen_t len)
+{
+    struct netaddr *a = &out->addrs[out->n++];
+    memcpy(&a->ss, sa, len);
+    a->len = len;
+}
+
+static bool is_localhost(const char *host)
+{
+    static const char suffix[] = ".localhost";
+    size_t n = strlen(host), s = sizeof suffix - 1;
+    return strcmp(host, suffix + 1) == 0 || (n > s && strcmp(host + n - s, suffix) == 0);
+}
+
+/* Numeric addresses; and localhost, which is no question for a name server and not to be missing where there is no hosts
+ * file (RFC 6761 section 6.3). */
+static bool known_without_asking(const char *host, uint16_t port, struct address_list *out)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    out->n = 1;
-    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
-        memcpy(&out->addrs[0].ss, &v4, sizeof v4);
-        out->addrs[0].len = sizeof v4;
+    out->n = 0;
+    if (is_localhost(host)) {
+        v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        v6.sin6_addr = in6addr_loopback;
+        put_address(out, &v4, sizeof v4);
+        put_address(out, &v6, sizeof v6);
+    } else if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
+        put_address(out, &v4, sizeof v4);
     } else if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1) {
-        memcpy(&out->addrs[0].ss, &v6, sizeof v6);
-        out->addrs[0].len = sizeof v6;
-    } else {
-        out->n = 0;
+        put_address(out, &v6, sizeof v6);
     }
-    return out->n == 1;
+    return out->n > 0;
 }
 
 bool resolver_known(struct resolver *r, const char *host, uint16_t port, struct address_list *out)
 {
-    if (parse_numeric(host, port, out))
+    if (known_without_asking(host, port, out))
         return true;
     struct name *name = find_name(r, host, port);
     if (name == NULL || name->addrs.n == 0 || loop_now_ms(r->loop) >= name->good_until_ms)

@@ -1,7 +1,7 @@
 /* resolver - names to addresses through c-ares, on one loop, with the records' own TTL.
  *
  * An answer is kept for its TTL, within [1 s, 1 h]; when a name stops resolving, the last answer goes on
- * being used. Numeric addresses need no question. Own thread only. */
+ * being used. Numeric addresses and localhost need no question. Own thread only. */
 #ifndef SHIELD_NET_RESOLVER_H
 #define SHIELD_NET_RESOLVER_H
 

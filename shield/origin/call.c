@@ -204,7 +204,10 @@ static void begin(struct origin_call *c)
 
 static void on_granted(void *ctx)
 {
-    begin(ctx);
+    struct origin_call *c = ctx;
+    begin(c);
+    if (origin_call_has_room(c)) /* content has been waiting */
+        c->ops->on_room(c);
 }
 
 static void on_connected(void *ctx, int err)

@@ -1,7 +1,7 @@
 /* loops_rig - loops on threads of their own, and a test on the main thread that directs them.
  *
- * The test does one thing after the other: it lets a loop run a function and waits for it, or waits until something
- * has come true on a loop. Nothing sleeps for order. */
+ * The test does one thing after the other: it lets a loop run a function and waits for it, or waits until
+ * something has come true on a loop. Nothing sleeps for order. */
 #ifndef TEST_UNIT_LOOPS_RIG_H
 #define TEST_UNIT_LOOPS_RIG_H
 
@@ -24,7 +24,7 @@
 #include "shield/ops/metrics_sum.h"
 #include "shield/origin/upstream.h"
 
-enum { RIG_LOOPS = 3, RIG_PATIENCE_S = 60 };
+enum { RIG_LOOPS = 3, RIG_PATIENCE_S = 40 };
 
 /* ---- waiting for what the loops do ---- */
 
@@ -34,35 +34,35 @@ static struct {
 } director = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER};
 
 /* On a loop: `change` something that the test may wait for. */
-#define TELL(change)                                                                                         \
-    do {                                                                                                     \
-        pthread_mutex_lock(&director.lock);                                                                  \
-        change;                                                                                              \
-        pthread_cond_broadcast(&director.changed);                                                           \
-        pthread_mutex_unlock(&director.lock);                                                                \
+#define TELL(change)                               \
+    do {                                           \
+        pthread_mutex_lock(&director.lock);        \
+        change;                                    \
+        pthread_cond_broadcast(&director.changed); \
+        pthread_mutex_unlock(&director.lock);      \
     } while (0)
 
 /* On the main thread: until `cond` is true. */
-#define AWAIT(cond)                                                                                          \
-    do {                                                                                                     \
-        struct timespec until_;                                                                              \
-        int late_ = 0;                                                                                       \
-        clock_gettime(CLOCK_REALTIME, &until_);                                                              \
-        until_.tv_sec += RIG_PATIENCE_S;                                                                     \
-        pthread_mutex_lock(&director.lock);                                                                  \
-        while (!(cond) && late_ == 0)                                                                        \
-            late_ = pthread_cond_timedwait(&director.changed, &director.lock, &until_);                      \
-        pthread_mutex_unlock(&director.lock);                                                                \
-        if (late_ != 0)                                                                                      \
-            fail_msg("it did not come to: %s", #cond);                                                       \
+#define AWAIT(cond)                                                                     \
+    do {                                                                                \
+        struct timespec until_;                                                         \
+        int late_ = 0;                                                                  \
+        clock_gettime(CLOCK_REALTIME, &until_);                                         \
+        until_.tv_sec += RIG_PATIENCE_S;                                                \
+        pthread_mutex_lock(&director.lock);                                             \
+        while (!(cond) && late_ == 0)                                                   \
+            late_ = pthread_cond_timedwait(&director.changed, &director.lock, &until_); \
+        pthread_mutex_unlock(&director.lock);                                           \
+        if (late_ != 0)                                                                 \
+            fail_msg("it did not come to: %s", #cond);                                  \
     } while (0)
 
 /* For counters that tell nobody when they move. */
-#define AWAIT_COUNT(value, wanted)                                                                           \
-    do {                                                                                                     \
-        for (int ms_ = 0; (value) != (wanted) && ms_ < RIG_PATIENCE_S * 1000; ms_++)                         \
-            usleep(1000);                                                                                    \
-        assert_int_equal((value), (wanted));                                                                 \
+#define AWAIT_COUNT(value, wanted)                                                   \
+    do {                                                                             \
+        for (int ms_ = 0; (value) != (wanted) && ms_ < RIG_PATIENCE_S * 1000; ms_++) \
+            usleep(1000);                                                            \
+        assert_int_equal((value), (wanted));                                         \
     } while (0)
 
 /* ---- a function on a loop ---- */

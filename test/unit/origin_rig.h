@@ -1,7 +1,7 @@
 /* origin_rig - an origin that the test plays itself, byte by byte, with blocking sockets.
  *
- * The kernel accepts connections and takes bytes while the test looks elsewhere; so there is no thread, and the test reads
- * as what goes over the wire. */
+ * The kernel accepts connections and takes bytes while the test looks elsewhere; so there is no thread, and
+ * the test reads as what goes over the wire. */
 #ifndef TEST_UNIT_ORIGIN_RIG_H
 #define TEST_UNIT_ORIGIN_RIG_H
 
@@ -87,8 +87,8 @@ static inline void peer_fill(struct peer *p, size_t n)
     while (p->len < n) {
         ssize_t got = recv(p->fd, p->in + p->len, sizeof p->in - 1 - p->len, 0);
         if (got <= 0)
-            fail_msg("the connection ended or went silent (%zd, %s), %zu bytes: %.*s", got, strerror(errno), p->len,
-                     (int)p->len, p->in);
+            fail_msg("the connection ended or went silent (%zd, %s), %zu bytes: %.*s", got, strerror(errno),
+                     p->len, (int)p->len, p->in);
         p->len += (size_t)got;
     }
 }

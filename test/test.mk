@@ -64,5 +64,8 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|g' deploy/shield.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shield.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/shield.service
 	install -m 644 deploy/shield.yaml deploy/nginx-edge.conf README.md $(DESTDIR)$(PREFIX)/share/doc/shield
+	install -d $(DESTDIR)$(PREFIX)/share/shield/bench/peers $(DESTDIR)$(PREFIX)/share/shield/bench/scenarios
+	install -m 644 bench/peers/* $(DESTDIR)$(PREFIX)/share/shield/bench/peers
+	install -m 644 bench/scenarios/* $(DESTDIR)$(PREFIX)/share/shield/bench/scenarios
 
 -include $(patsubst %.c,$(O)/%.d,$(UNIT_SRC) $(FUZZ_SRC))

@@ -3,6 +3,8 @@ VARIANT ?= release
 CC      ?= cc
 B       := build/$(if $(filter release,$(VARIANT)),,$(VARIANT)/)
 O       := $(B)obj
+# make V=1 shows the commands
+Q       := $(if $(V),,@)
 
 LIBS_PKG := libuv lmdb libcares yaml-0.1 jansson libxxhash
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -29,7 +31,8 @@ all: $(B)shield $(B)shield-bench $(B)bare-server $(B)shieldctl
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	@echo "  cc $(B)$<"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(O)/shield/main.o $(O)/shield/ops/metrics.o $(O)/shield/ctl/main.o: ALL_CFLAGS += -DSHIELD_VERSION='"$(VERSION)"'
 
@@ -37,7 +40,7 @@ define archive
 $(call lib,$(1)): $(patsubst %.c,$(O)/%.o,$(call libsrc,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar crs $$@ $$^
+	$(Q)ar crs $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 

@@ -228,14 +228,14 @@ static void what_is_read_or_being_stored_is_passed_by(void **state)
     for (int i = 0; i < 10; i++)
         put(t, i);
     for (int i = 0; i < 5; i++)
-        atomic_fetch_add(&object_ram(t->in[i])->readers, 1);
+        object_pin(t->in[i]);
     for (int i = 5; i < 10; i++)
         object_set_flags(t->in[i], OBJECT_STORING, 0);
     for (int i = 100; i < 300; i++)
         put(t, i);
     assert_int_equal(count_in(t, 0, 10), 10);
     for (int i = 0; i < 5; i++)
-        atomic_fetch_sub(&object_ram(t->in[i])->readers, 1);
+        object_unpin(t->in[i]);
     for (int i = 5; i < 10; i++)
         object_set_flags(t->in[i], OBJECT_ON_DISK, OBJECT_STORING);
     for (int i = 300; i < 500; i++)
@@ -251,7 +251,7 @@ static void all_pinned_is_over_the_limit(void **state)
     struct ram_stats stats;
     for (int i = 0; i < 20; i++) {
         struct object *o = named(i);
-        atomic_fetch_add(&object_ram(o)->readers, 1);
+        object_pin(o);
         insert(t, o);
         object_unref(&o);
     }
@@ -259,7 +259,7 @@ static void all_pinned_is_over_the_limit(void **state)
     assert_int_equal(stats.objects, 20);
     assert_true(stats.bytes > 5 * t->cost);
     for (int i = 0; i < 20; i++)
-        atomic_fetch_sub(&object_ram(t->in[i])->readers, 1);
+        object_unpin(t->in[i]);
     put(t, 20);
     ram_get_stats(t->ram, &stats);
     assert_true(stats.bytes <= 5 * t->cost);

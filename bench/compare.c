@@ -10,6 +10,7 @@
 #include "bench/commands.h"
 #include "bench/sock.h"
 #include "common/check.h"
+#include "common/clock.h"
 
 static const char intro[] =
     "usage: shield-bench compare [OPTION]... PEER...\n"
@@ -41,6 +42,8 @@ static const struct flag rows[] = {
     {"p99", 0, FLAG_MS, AT(p99_ms), "0", "TIME", "The same, of the last byte; 0: as the scenario says."},
     {"output", 'o', FLAG_CHOICE, AT(output), "table", "table|json|csv", "Form of the report."},
     {"html", 0, FLAG_TEXT, AT(html), "", "FILE", "Also write a page with the tables and plots."},
+    {"hdr", 0, FLAG_TEXT, AT(hdr), "", "FILE",
+     "Also write the times, in microseconds, as an HdrHistogram log."},
     {"list", 0, FLAG_BOOL, AT(list), "off", "", "Print the scenarios, and end."},
     {"dir", 0, FLAG_TEXT, AT(dir), "", "DIR",
      "Where peers/ and scenarios/ are; default: beside this program, ../bench or ../share/shield/bench."},
@@ -136,9 +139,25 @@ static int list(const struct compare *c)
 
 /* ---- playing */
 
-static void show_progress(uint64_t finished, uint64_t of, uint64_t elapsed_ms)
+/* What plays, its rates, and the time that is left: of this load, and of all once a play has shown how long
+ * one takes. */
+static void show_progress(void *arg, const struct play_now *now)
 {
-    fprintf(stderr, "\r\033[K  %" PRIu64 " requests, %.1f s ", finished, (double)elapsed_ms / 1000);
+    const struct compare *c = arg;
+    double elapsed_s = (double)MAX(now->elapsed_ms, UINT64_C(1)) / 1000;
+    double rate = (double)now->answers / elapsed_s, left_s = 0, all_s = 0;
+    if (now->planned_ms > now->elapsed_ms)
+        left_s = (double)(now->planned_ms - now->elapsed_ms) / 1000;
+    else if (now->planned_ms == 0 && now->of > now->answers && rate > 0)
+        left_s = (double)(now->of - now->answers) / rate;
+    fprintf(
+        stderr, "\r\033[K%s  %" PRIu64 " requests, %.0f/s; origin %" PRIu64 ", %.1f/s; %.1f s, %.0f s left",
+        c->playing, now->answers, rate, now->fetches, (double)now->fetches / elapsed_s, elapsed_s, left_s);
+    if (c->plays_done > 0 && c->plays > c->plays_done) {
+        double spent_s = (double)(clock_mono_ms() - c->began_ms) / 1000;
+        all_s = spent_s * (double)c->plays / (double)c->plays_done - spent_s;
+        fprintf(stderr, ", about %.0f s in all", MAX(all_s, left_s));
+    }
 }
 
 static const char *lacks(const struct scenario *s, const struct peer *p, char *why, size_t cap)
@@ -156,17 +175,22 @@ static void play_rounds(struct compare *c, const struct scenario *s)
     struct play_options options = {.self = c->self,
                                    .scratch = c->scratch,
                                    .workers = (unsigned)c->workers,
-                                   .on_progress = isatty(STDERR_FILENO) ? show_progress : NULL};
+                                   .on_progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+                                   .progress_arg = c};
     for (uint64_t round = 0; round < c->rounds; round++)
         for (size_t i = 0; i < c->n_seats; i++) {
             struct compare_seat *seat = &c->seats[i];
+            c->plays_done++;
             if (seat->left_out != NULL)
                 continue;
+            c->plays_done--;
             options.seed = c->seed - 1 + round;
+            snprintf(c->playing, sizeof c->playing, "%.*s: %s, round %" PRIu64 " of %" PRIu64,
+                     (int)MIN(s->name.len, (size_t)64), s->name.p, seat->peer.name, round + 1, c->rounds);
             if (options.on_progress != NULL)
-                fprintf(stderr, "\r\033[K  %.*s: %s, round %" PRIu64 " of %" PRIu64 " ", SPAN_FMT(s->name),
-                        seat->peer.name, round + 1, c->rounds);
+                fprintf(stderr, "\r\033[K%s ", c->playing);
             seat->left_out = play(s, &seat->peer, &options, seat->result);
+            c->plays_done++;
         }
     if (options.on_progress != NULL)
         fputs("\r\033[K", stderr);
@@ -198,6 +222,9 @@ static int play_all(struct compare *c)
     bool holds = true;
     struct span names = span_eq(c->names, SPAN("all")) ? span_of(all) : c->names;
     compare_begin(c);
+    c->began_ms = clock_mono_ms();
+    for (struct span rest = names; rest.len > 0; (void)next_name(&rest))
+        c->plays += c->rounds * c->n_seats;
     for (bool more = true; more && names.len > 0;) {
         struct scenario s;
         more = load_scenario(c, next_name(&names), &s) && override_gates(c, &s) == NULL;

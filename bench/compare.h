@@ -17,7 +17,7 @@ struct compare_seat {
 struct compare {
     /* as asked for */
     struct span names, gated, dir;
-    struct span html, max_fetches, max_failed;
+    struct span html, hdr, max_fetches, max_failed;
     uint64_t p99_ms;
     uint64_t rounds, workers, seed, output;
     bool list;
@@ -27,6 +27,9 @@ struct compare {
     size_t n_seats;
     bool has_reported; /* a scenario before this one */
     struct buf page;   /* of the HTML report */
+    struct buf hdr_log;
+    uint64_t began_ms, plays, plays_done; /* for the live view: scenarios x rounds x peers */
+    char playing[192];
 };
 
 enum { COMPARE_TABLE, COMPARE_JSON, COMPARE_CSV };

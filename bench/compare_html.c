@@ -35,11 +35,11 @@ void compare_html_end(struct buf *out)
 
 /* Requests a second between neighbouring samples, told at the later one; below one they are drawn as one,
  * which is the bottom of a logarithmic scale. */
-static size_t rates(const struct play_result *r, bool of_origin, struct plot_point *out)
+static size_t rates(const struct witness *r, bool of_origin, struct plot_point *out)
 {
     size_t n = 0;
     for (uint32_t i = 1; i < r->n_samples; i++) {
-        const struct play_sample *a = &r->samples[i - 1], *b = &r->samples[i];
+        const struct witness_sample *a = &r->samples[i - 1], *b = &r->samples[i];
         uint64_t done = of_origin ? b->fetches - a->fetches : b->answers - a->answers;
         if (b->at_ms > a->at_ms)
             out[n++] =
@@ -64,10 +64,10 @@ static size_t marks(const struct scenario *s, struct plot_mark *out)
 
 static void put_rates(struct buf *out, const struct scenario *s, const struct compare_seat *seat)
 {
-    static struct plot_point client[PLAY_SAMPLES_MAX], origin[PLAY_SAMPLES_MAX];
+    static struct plot_point client[WITNESS_SAMPLES_MAX], origin[WITNESS_SAMPLES_MAX];
     struct plot_mark events[SCENARIO_EVENTS_MAX];
-    const struct plot_line lines[] = {{"client rate", client, rates(seat->result, false, client)},
-                                      {"origin rate", origin, rates(seat->result, true, origin)}};
+    const struct plot_line lines[] = {{"client rate", client, rates(&seat->result->origin, false, client)},
+                                      {"origin rate", origin, rates(&seat->result->origin, true, origin)}};
     char title[NAME_BYTES + 32];
     snprintf(title, sizeof title, "%s: clients against origin", seat->peer.name);
     const struct plot p = {.title = title,

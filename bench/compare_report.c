@@ -5,44 +5,34 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "bench/hdr.h"
 #include "bench/json.h"
 #include "bench/report.h"
 #include "common/check.h"
+#include "common/clock.h"
 
 /* ---- figures */
-
-static double per_epoch(const struct play_result *r)
-{
-    return r->origin.epochs > 0 ? (double)r->origin.epoch_fetches / (double)r->origin.epochs : 0;
-}
 
 static double cpu_per_request(const struct play_result *r)
 {
     return r->edges.finished > 0 ? (double)r->cpu_us / (double)r->edges.finished : 0;
 }
 
-/* Good answers for each fetch. */
-static double collapse(const struct play_result *r)
-{
-    return r->origin.fetches > 0 ? (double)r->edges.errors[EDGE_OK] / (double)r->origin.fetches : 0;
-}
-
-static uint64_t wait_over_leader_us(const struct play_result *r)
-{
-    uint64_t first = hist_percentile(&r->edges.last_us, 0), p99 = hist_percentile(&r->edges.last_us, 99);
-    return p99 > first ? p99 - first : 0;
-}
-
 /* ---- gates */
 
 static bool gate_epochs(const struct scenario *s, const struct play_result *r)
 {
-    return s->fetches_per_epoch < 0 || per_epoch(r) <= s->fetches_per_epoch;
+    return s->fetches_per_epoch < 0 || witness_per_epoch(&r->origin) <= s->fetches_per_epoch;
 }
 
 static bool gate_failed(const struct scenario *s, const struct play_result *r)
 {
     return s->max_failed < 0 || (double)edges_failed(&r->edges) <= s->max_failed;
+}
+
+static bool gate_fetches(const struct scenario *s, const struct play_result *r)
+{
+    return s->max_fetches < 0 || (double)r->origin.fetches <= s->max_fetches;
 }
 
 static bool gate_p99(const struct scenario *s, const struct play_result *r)
@@ -60,6 +50,7 @@ static const struct {
     bool (*holds)(const struct scenario *s, const struct play_result *r);
 } gates[] = {
     {"fetches-per-epoch", gate_epochs},
+    {"fetches", gate_fetches},
     {"failed", gate_failed},
     {"p99", gate_p99},
     {"events", gate_events},
@@ -90,14 +81,17 @@ static void put_row(struct buf *out, const struct compare_seat *seat, const stru
     buf_printf(out, "  %-13s %9" PRIu64 " %7" PRIu64 " %8" PRIu64, seat->peer.name, e->finished,
                edges_failed(e), r->origin.fetches);
     if (r->origin.epochs > 0)
-        buf_printf(out, " %9.2f %6" PRIu64, per_epoch(r), r->origin.epoch_fetches_max);
+        buf_printf(out, " %9.2f %6" PRIu64, witness_per_epoch(&r->origin), r->origin.epoch_fetches_max);
     else
         buf_printf(out, " %9s %6s", "-", "-");
+    if (r->origin.fetches > 0)
+        buf_printf(out, " %8.1f", witness_collapse(&r->origin, e));
+    else
+        buf_printf(out, " %8s", "-");
     put_time(out, hist_percentile(&e->first_us, 50), 8);
     put_time(out, hist_percentile(&e->last_us, 50), 8);
     put_time(out, hist_percentile(&e->last_us, 99), 8);
     put_time(out, hist_percentile(&e->last_us, 100), 8);
-    put_time(out, wait_over_leader_us(r), 8);
     buf_printf(out, " %9.1f", cpu_per_request(r));
     if (first->cpu_us > 0)
         buf_printf(out, " %6.2fx", cpu_per_request(r) / cpu_per_request(first));
@@ -116,9 +110,9 @@ static void put_notes(struct buf *out, const struct scenario *s, const struct co
     if (r->origin.worst[0] != '\0')
         buf_printf(out, "    %s: %" PRIu64 " fetches in one epoch of %s\n", seat->peer.name,
                    r->origin.epoch_fetches_max, r->origin.worst);
-    if (r->streaming > 0)
+    if (r->origin.streaming > 0)
         buf_printf(out, "    %s: the slowest client had half of the body after %.2fx the origin's time\n",
-                   seat->peer.name, r->streaming);
+                   seat->peer.name, r->origin.streaming);
     if (r->trouble != NULL)
         buf_printf(out, "    %s: an event could not be done: it %s\n", seat->peer.name, r->trouble);
     if (edges_bottleneck(&r->edges) != NULL)
@@ -129,18 +123,62 @@ static void put_notes(struct buf *out, const struct scenario *s, const struct co
             buf_printf(out, "    %s: gate %s does not hold\n", seat->peer.name, gates[i].name);
 }
 
+static void put_wait_cells(struct buf *out, const struct hist *h)
+{
+    static const double percents[] = {50, 99, 99.9, 100};
+    for (size_t i = 0; i < ARRAY_LEN(percents); i++)
+        put_time(out, hist_percentile(h, percents[i]), 8);
+}
+
+/* In a stampede: what it cost to be one who waits. */
+static void put_waits(struct buf *out, const struct compare *c)
+{
+    bool has_head = false;
+    for (size_t i = 0; i < c->n_seats; i++) {
+        const struct edges_report *e = &c->seats[i].result->edges;
+        if (c->seats[i].left_out != NULL || atomic_load(&e->wait_last_us.total) == 0)
+            continue;
+        if (!has_head)
+            buf_printf(
+                out, "  later than an object's first client\n  %-13s %8s %8s %8s %8s %10s %8s %8s %8s\n",
+                "  (first, last)", "byte p50", "p99", "p99.9", "max", "last p50", "p99", "p99.9", "max");
+        has_head = true;
+        buf_printf(out, "  %-15s", c->seats[i].peer.name);
+        put_wait_cells(out, &e->wait_first_us);
+        buf_put_lit(out, "  ");
+        put_wait_cells(out, &e->wait_last_us);
+        buf_put_lit(out, "\n");
+    }
+}
+
+static void put_rates(struct buf *out, const struct compare *c)
+{
+    for (size_t i = 0; i < c->n_seats; i++) {
+        const struct witness *w = &c->seats[i].result->origin;
+        char indent[48];
+        if (c->seats[i].left_out != NULL || w->n_samples < 3)
+            continue;
+        snprintf(indent, sizeof indent, "  %-13s ", c->seats[i].peer.name);
+        witness_put_rates(out, w, indent);
+    }
+}
+
 static void put_table(struct buf *out, const struct compare *c, const struct scenario *s)
 {
-    const struct play_result *first = c->seats[0].result;
+    const struct play_result *first = c->seats[0].result; /* of those that play */
+    for (size_t i = 0; i + 1 < c->n_seats && c->seats[i].left_out != NULL; i++)
+        first = c->seats[i + 1].result;
     buf_printf(out, "\n%.*s - %.*s\n", SPAN_FMT(s->name), SPAN_FMT(s->about));
     buf_printf(out, "  %-13s %9s %7s %8s %9s %6s %8s %8s %8s %8s %8s %9s %7s %7s\n", "", "requests", "failed",
-               "fetches", "per epoch", "worst", "first", "p50", "p99", "max", "99-min", "CPU us/rq", "ratio",
-               "MiB");
+               "fetches", "per epoch", "worst", "collapse", "first", "p50", "p99", "max", "CPU us/rq",
+               "ratio", "MiB");
     for (size_t i = 0; i < c->n_seats; i++)
         if (c->seats[i].left_out == NULL)
             put_row(out, &c->seats[i], first);
         else
             buf_printf(out, "  %-13s left out: %s\n", c->seats[i].peer.name, c->seats[i].left_out);
+    put_waits(out, c);
+    put_rates(out, c);
     for (size_t i = 0; i < c->n_seats; i++)
         if (c->seats[i].left_out == NULL)
             put_notes(out, s, &c->seats[i]);
@@ -162,20 +200,15 @@ static void put_json_seat(struct buf *out, const struct compare *c, const struct
         buf_put_lit(out, "}");
         return;
     }
+    buf_put_lit(out, ",");
+    witness_put_json(out, &r->origin, &r->edges);
     buf_printf(out,
-               ",\"origin\":{\"fetches\":%" PRIu64 ",\"not_modified\":%" PRIu64 ",\"body_bytes\":%" PRIu64
-               ",\"running_max\":%" PRIu64 ",\"epochs\":%" PRIu64 ",\"epoch_fetches\":%" PRIu64
-               ",\"epoch_fetches_max\":%" PRIu64 ",\"fetches_per_epoch\":%.4f,\"worst\":",
-               r->origin.fetches, r->origin.not_modified, r->origin.body_bytes, r->origin.running_max,
-               r->origin.epochs, r->origin.epoch_fetches, r->origin.epoch_fetches_max, per_epoch(r));
-    json_put_text(out, span_of(r->origin.worst));
-    buf_printf(out,
-               "},\"collapse\":%.2f,\"streaming\":%.3f,\"cpu_us\":%" PRIu64
-               ",\"cpu_us_per_request\":%.2f,\"rss_kb\":%" PRIu64 ",\"gates_hold\":%s,\n\"edges\":",
-               collapse(r), r->streaming, r->cpu_us, cpu_per_request(r), r->rss_kb,
-               compare_gates_hold(s, r) ? "true" : "false");
-    const struct edges_config config = {.url = s->name, .verify = true, .seed = c->seed};
-    report_put_json(out, &config, &r->edges);
+               ",\"cpu_us\":%" PRIu64 ",\"cpu_us_per_request\":%.2f,\"rss_kb\":%" PRIu64
+               ",\"gates_hold\":%s,\n\"edges\":",
+               r->cpu_us, cpu_per_request(r), r->rss_kb, compare_gates_hold(s, r) ? "true" : "false");
+    struct edges_config config = r->load;
+    config.url = s->name;
+    report_put_json(out, &config, &r->edges, NULL);
     buf_put_lit(out, "}");
 }
 
@@ -196,16 +229,11 @@ static void put_csv(struct buf *out, const struct compare *c, const struct scena
 {
     for (size_t i = 0; i < c->n_seats; i++) {
         const struct play_result *r = c->seats[i].result;
-        const struct edges_report *e = &r->edges;
         if (c->seats[i].left_out != NULL)
             continue;
-        buf_printf(out,
-                   "%.*s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.4f,%" PRIu64 ",%" PRIu64 ",%" PRIu64
-                   ",%" PRIu64 ",%" PRIu64 ",%.2f,%" PRIu64 "\n",
-                   SPAN_FMT(s->name), c->seats[i].peer.name, e->finished, edges_failed(e), r->origin.fetches,
-                   per_epoch(r), r->origin.epoch_fetches_max, hist_percentile(&e->first_us, 50),
-                   hist_percentile(&e->last_us, 50), hist_percentile(&e->last_us, 99),
-                   hist_percentile(&e->last_us, 100), cpu_per_request(r), r->rss_kb);
+        buf_printf(out, "%.*s,%s,", SPAN_FMT(s->name), c->seats[i].peer.name);
+        report_put_csv(out, &r->edges, &r->origin);
+        buf_printf(out, ",%.2f,%" PRIu64 ",%d\n", cpu_per_request(r), r->rss_kb, compare_gates_hold(s, r));
     }
 }
 
@@ -239,6 +267,7 @@ void compare_begin(struct compare *c)
 {
     struct buf out = {0}, machine = {0};
     put_machine(&machine);
+    hdr_put_head(&c->hdr_log, (double)clock_wall_ms() / 1e3);
     compare_html_begin(&c->page);
     put_intro(&c->page, c, buf_span(&machine), "<pre>");
     buf_put_lit(&c->page, "</pre>\n");
@@ -249,9 +278,9 @@ void compare_begin(struct compare *c)
                    ",\"rounds\":%" PRIu64 ",\"workers\":%" PRIu64 ",\"seed\":%" PRIu64 ",\"scenarios\":[\n",
                    c->rounds, c->workers, c->seed);
     } else if (c->output == COMPARE_CSV) {
-        buf_put_lit(&out,
-                    "scenario,peer,requests,failed,fetches,fetches_per_epoch,epoch_fetches_max,first_p50_us,"
-                    "last_p50_us,last_p99_us,last_max_us,cpu_us_per_request,rss_kb\n");
+        buf_put_lit(&out, "scenario,peer,");
+        report_put_csv_head(&out);
+        buf_put_lit(&out, ",cpu_us_per_request,rss_kb,gates_hold\n");
     } else {
         put_intro(&out, c, buf_span(&machine), "");
     }
@@ -259,10 +288,27 @@ void compare_begin(struct compare *c)
     print(&out);
 }
 
+/* Tags are SCENARIO.PEER.first_byte and .last_byte. */
+static void put_hdr(struct compare *c, const struct scenario *s)
+{
+    for (size_t i = 0; i < c->n_seats; i++) {
+        const struct edges_report *e = &c->seats[i].result->edges;
+        char tag[256];
+        if (c->seats[i].left_out != NULL)
+            continue;
+        double length_s = (double)e->elapsed_us / 1e6;
+        snprintf(tag, sizeof tag, "%.*s.%s.first_byte", SPAN_FMT(s->name), c->seats[i].peer.name);
+        hdr_put_interval(&c->hdr_log, tag, length_s, &e->first_us);
+        snprintf(tag, sizeof tag, "%.*s.%s.last_byte", SPAN_FMT(s->name), c->seats[i].peer.name);
+        hdr_put_interval(&c->hdr_log, tag, length_s, &e->last_us);
+    }
+}
+
 void compare_report(struct compare *c, const struct scenario *s)
 {
     struct buf out = {0}, table = {0};
     put_table(&table, c, s);
+    put_hdr(c, s);
     compare_html_scenario(&c->page, c, s, buf_span(&table));
     if (c->output == COMPARE_JSON)
         put_json(&out, c, s);
@@ -275,12 +321,12 @@ void compare_report(struct compare *c, const struct scenario *s)
     print(&out);
 }
 
-static bool write_page(const struct compare *c)
+static bool write_file(struct span file, const struct buf *text)
 {
     char name[PATH_MAX];
-    snprintf(name, sizeof name, "%.*s", SPAN_FMT(c->html));
+    snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
     FILE *out = fopen(name, "we");
-    bool holds = out != NULL && !c->page.failed && fwrite(c->page.p, 1, c->page.len, out) == c->page.len;
+    bool holds = out != NULL && !text->failed && fwrite(text->p, 1, text->len, out) == text->len;
     if (out != NULL && fclose(out) != 0)
         holds = false;
     if (!holds)
@@ -293,7 +339,9 @@ bool compare_end(struct compare *c)
     if (c->output == COMPARE_JSON)
         puts("]}");
     compare_html_end(&c->page);
-    bool holds = c->html.len == 0 || write_page(c);
+    bool holds = c->html.len == 0 || write_file(c->html, &c->page);
+    holds &= c->hdr.len == 0 || write_file(c->hdr, &c->hdr_log);
     buf_fini(&c->page);
+    buf_fini(&c->hdr_log);
     return holds;
 }

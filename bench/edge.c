@@ -66,7 +66,7 @@ static enum edge_claim claim(struct edge *e)
 {
     const struct edges_config *config = run_of(e)->config;
     const struct schedule *s = &run_of(e)->schedule;
-    enum edge_claim claimed = config->rate > 0 ? edge_thread_claim(e) : claim_closed(e);
+    enum edge_claim claimed = edges_is_open_loop(config) ? edge_thread_claim(e) : claim_closed(e);
     if (claimed != CLAIM_TAKEN)
         return claimed;
     e->has_claim = true;
@@ -101,6 +101,7 @@ static void count(struct edge *e)
     r->slow += e->slow;
     if (e->fault == EDGE_OK && !e->slow) {
         uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+        e->last_ns = run_of(e)->config->stampede ? now_ns : 0;
         hist_record(&r->first_us, (e->first_ns - e->start_ns) / 1000);
         hist_record(&r->last_us, (now_ns - e->start_ns) / 1000);
         hist_record(&r->by_cache_us[e->cache], (now_ns - e->start_ns) / 1000);
@@ -222,6 +223,22 @@ static void on_pace(struct ev_timer *t)
     read_answer(e, true);
 }
 
+/* Of "Name: A|B|C" the value whose turn it is. */
+static void put_variant(struct span vary, uint64_t i, struct buf *out)
+{
+    const char *colon = memchr(vary.p, ':', vary.len); /* checked with the options */
+    size_t n = 1, name = (size_t)(colon - vary.p) + 1;
+    struct span values = span_from(vary, name), value = {0};
+    for (size_t k = 0; k < values.len; k++)
+        n += values.p[k] == '|';
+    for (size_t turn = i % n + 1; turn > 0; turn--) {
+        const char *bar = memchr(values.p, '|', values.len);
+        value = (struct span){values.p, bar != NULL ? (size_t)(bar - values.p) : values.len};
+        values = span_from(values, value.len + 1);
+    }
+    buf_printf(out, "%.*s %.*s\r\n", (int)name, vary.p, SPAN_FMT(span_trim(value)));
+}
+
 /* Fields beyond those of all requests. */
 static void put_more(struct edge *e, struct buf *out)
 {
@@ -230,6 +247,8 @@ static void put_more(struct edge *e, struct buf *out)
         buf_printf(
             out, "User-Agent: shield-bench edge-%llu\r\n",
             (unsigned long long)((e->number + (e->opens - 1) * config->connections) % config->identities));
+    if (config->vary.len > 0)
+        put_variant(config->vary, e->i, out);
     if (e->asks_range)
         buf_printf(out, "Range: bytes=%llu-%llu\r\n", (unsigned long long)e->range_first,
                    (unsigned long long)e->range_last);
@@ -273,7 +292,7 @@ static void send_request(struct edge *e)
 /* An open loop's request that nobody could take before its time was over. */
 static bool is_too_late(struct edge *e)
 {
-    return run_of(e)->config->rate > 0 &&
+    return edges_is_open_loop(run_of(e)->config) &&
            e->thread->ev.now_ns >= e->start_ns + run_of(e)->config->timeout_ms * 1000000;
 }
 

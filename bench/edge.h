@@ -13,7 +13,7 @@
 #include "common/list.h"
 
 enum {
-    EDGE_SCRATCH_BYTES = 256 * 1024,
+    EDGE_SCRATCH_BYTES = 64 * 1024,
     EDGE_COOKIES = 1 << 24, /* told apart */
 };
 
@@ -63,6 +63,7 @@ struct edge {
     uint64_t n;         /* its key */
     uint64_t start_ns;  /* of the request, or of the attempt to connect */
     uint64_t first_ns;  /* 0: no content yet */
+    uint64_t last_ns;   /* stampede: of a good answer that is to be timed; else 0 */
     uint64_t half_ns;   /* verified: when half of what is due was here; 0: not yet */
     uint32_t answers;   /* on this connection */
     struct buf out, in; /* in: a head that has not come whole */
@@ -102,6 +103,10 @@ void edge_check_time(struct edge *e, uint64_t now_ns); /* fail it when its time 
 void edge_fini(struct edge *e);
 
 void *edge_thread_main(void *thread); /* for pthread_create */
+
+/* After a stampede: fills in the report's wait_*. Returns NULL, or static text. */
+const char *edges_note_waits(struct edge_thread *const *threads, uint32_t n_threads,
+                             struct edges_report *out);
 
 /* A thread that could not run will not come to the gate. */
 void edge_gate_give_up(struct edge_run *run);

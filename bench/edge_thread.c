@@ -68,12 +68,15 @@ static void set_due(struct edge_thread *t)
 {
     const struct edges_config *config = t->run->config;
     uint64_t i = t->no + t->k * t->run->n_threads, from_ns = t->run->schedule_ns;
-    if (config->arrivals == ARRIVALS_EVEN)
+    const struct paths *log = &t->run->paths;
+    if (config->replay > 0)
+        t->due_ns = from_ns + (i < log->n ? (uint64_t)((double)log->at_ms[i] * 1e6 / config->replay) : 0);
+    else if (config->arrivals == ARRIVALS_EVEN)
         t->due_ns = from_ns + (uint64_t)((double)i * 1e9 / config->rate);
     else
         t->due_ns =
             MAX(t->due_ns, from_ns) + (uint64_t)(schedule_gap(&t->run->schedule, i) * (double)mean_gap_ns(t));
-    t->is_over = (config->requests > 0 && i >= config->requests) ||
+    t->is_over = (config->replay > 0 && i >= log->n) || (config->requests > 0 && i >= config->requests) ||
                  (config->duration_ms > 0 && t->due_ns >= from_ns + config->duration_ms * 1000000);
 }
 
@@ -160,10 +163,10 @@ static bool start_timers(struct edge_thread *t)
     t->release.on_due = on_release;
     t->arrival.on_due = on_arrival;
     list_init(&t->idle);
-    if (config->rate > 0)
+    if (edges_is_open_loop(config))
         set_due(t);
     int err = ev_timer_start(&t->ev, &t->sweep, t->ev.now_ns + SWEEP_MS * UINT64_C(1000000));
-    if (err == 0 && config->duration_ms > 0 && config->rate == 0)
+    if (err == 0 && config->duration_ms > 0 && !edges_is_open_loop(config))
         err = ev_timer_start(&t->ev, &t->deadline, t->ev.now_ns + config->duration_ms * 1000000);
     return err == 0;
 }

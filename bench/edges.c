@@ -112,6 +112,8 @@ void edges_report_merge(struct edges_report *into, const struct edges_report *fr
     into->cpu_us += from->cpu_us;
     into->release_us = MAX(into->release_us, from->release_us);
     hist_merge(&into->late_us, &from->late_us);
+    hist_merge(&into->wait_first_us, &from->wait_first_us);
+    hist_merge(&into->wait_last_us, &from->wait_last_us);
     hist_merge(&into->first_us, &from->first_us);
     hist_merge(&into->half_us, &from->half_us);
     hist_merge(&into->last_us, &from->last_us);
@@ -144,9 +146,9 @@ static const char *run_threads(struct edge_run *run, struct edge_thread **thread
         edges_report_merge(out, &threads[i]->report);
     }
     out->release_ns = run->gate.release_ns;
-    uint64_t from_ns = out->release_ns > 0     ? out->release_ns
-                       : run->config->rate > 0 ? run->schedule_ns
-                                               : run->began_ns;
+    uint64_t from_ns = out->release_ns > 0               ? out->release_ns
+                       : edges_is_open_loop(run->config) ? run->schedule_ns
+                                                         : run->began_ns;
     uint64_t now_ns = clock_ns(CLOCK_MONOTONIC); /* before the release when no connection lived to see it */
     out->elapsed_us = now_ns > from_ns ? (now_ns - from_ns) / 1000 : 0;
     out->cpu_us = cpu_us() - cpu_before_us;
@@ -168,6 +170,8 @@ static const char *prepare(const struct edges_config *config, struct edge_run *r
     const char *why = check(config, run);
     if (why == NULL && config->targets.len > 0)
         why = paths_load(&run->paths, config->targets);
+    if (why == NULL && config->replay > 0)
+        why = paths_replay(&run->paths);
     if (why != NULL)
         return why;
     run->target.paths = run->paths.path;
@@ -202,6 +206,8 @@ static const char *run_all(struct edge_run *run, struct edges_report *out)
         run->gate.expected = n;
         why = run_threads(run, threads, n, out);
     }
+    if (why == NULL && config->stampede)
+        why = edges_note_waits(threads, n, out);
     if (why == NULL && config->before_close != NULL)
         config->before_close(config->before_close_arg, out);
     for (uint32_t i = 0; i < n; i++)
@@ -221,6 +227,11 @@ const char *edges_run(const struct edges_config *config, struct edges_report *ou
     paths_fini(&run.paths);
     free(run.cookies);
     return why;
+}
+
+bool edges_is_open_loop(const struct edges_config *config)
+{
+    return config->rate > 0 || config->replay > 0;
 }
 
 uint64_t edges_failed(const struct edges_report *r)

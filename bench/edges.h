@@ -64,8 +64,9 @@ struct edges_config {
     uint64_t keys, order, seed, method;
     double zipf; /* exponent of ORDER_ZIPF */
     struct span
-        targets; /* file: what to ask for instead of the URL's path, see paths.h; `keys` is not used then */
-    double rate; /* open loop: requests a second over all threads; 0: closed loop */
+        targets;   /* file: what to ask for instead of the URL's path, see paths.h; `keys` is not used then */
+    double rate;   /* open loop: requests a second over all threads; 0: closed loop */
+    double replay; /* open loop: `targets` at the times of the log, so many times as fast; 0: not so */
     uint64_t arrivals;        /* enum edge_arrivals */
     uint64_t identities;      /* edges, each with its User-Agent and, on loopback, its address; 0: none */
     uint64_t churn;           /* a connection is closed after so many requests on average; 0: never */
@@ -75,7 +76,8 @@ struct edges_config {
     const _Atomic uint64_t
         *floor; /* verify: the oldest version that a new request may be answered with; or NULL */
     uint64_t timeout_ms, settle_ms;
-    uint64_t expect; /* status; 0: 200 to 299 */
+    uint64_t expect;  /* status; 0: 200 to 299 */
+    struct span vary; /* "Name: A|B": one more field, its values in turn; empty: none */
     bool stampede, verify;
     _Atomic uint64_t *watch; /* counts the requests that ended, for somebody who looks on; or NULL */
     /* Called a few times a second by one of the threads; may be NULL. `of` is 0 when only the time ends the
@@ -104,8 +106,9 @@ struct edges_report {
     /* Of good answers: to the first byte of content, to the last; of verified ones to the half. */
     struct hist first_us, half_us, last_us;
     struct hist late_us; /* open loop: how long after it was due a request was sent on a free connection */
-    struct hist by_cache_us[CACHE_COUNT]; /* the last byte again, by what Cache-Status said */
-    char cache_status[200];               /* of some answer, for people */
+    struct hist wait_first_us, wait_last_us; /* stampede: later than the first client of the object */
+    struct hist by_cache_us[CACHE_COUNT];    /* the last byte again, by what Cache-Status said */
+    char cache_status[200];                  /* of some answer, for people */
 };
 
 /* Runs to the end. Returns NULL, or text that says what hindered it; `out` is to be zeroed by the caller. */
@@ -119,6 +122,9 @@ uint64_t edges_failed(const struct edges_report *r);
 
 /* Why the tool itself may have limited what was measured; NULL: it did not. */
 const char *edges_bottleneck(const struct edges_report *r);
+
+/* Whether requests are due by a schedule. */
+bool edges_is_open_loop(const struct edges_config *config);
 
 const char *edge_error_name(enum edge_error e);
 const char *edge_error_text(enum edge_error e);

@@ -51,8 +51,10 @@ static const char *take_real(struct span value, double *out)
     char text[32], *end = text;
     snprintf(text, sizeof text, "%.*s", SPAN_FMT(value));
     double v = strtod(text, &end);
+    if (end != text && (*end == 'k' || *end == 'm'))
+        v *= *end++ == 'k' ? 1e3 : 1e6;
     if (value.len == 0 || value.len >= sizeof text || *end != '\0' || !(v >= 0 && v < 1e15))
-        return "must be a number such as 2 or 0.9";
+        return "must be a number such as 2, 0.9 or 5k";
     *out = v;
     return NULL;
 }

@@ -18,7 +18,7 @@
 enum flag_type {
     FLAG_BOOL,   /* bool: on, off; on the command line no value means on */
     FLAG_UINT,   /* uint64_t */
-    FLAG_REAL,   /* double, not negative */
+    FLAG_REAL,   /* double, not negative: 0.9, 200, 5k, 2m */
     FLAG_BYTES,  /* uint64_t: 512, 64k, 1m, or "none" */
     FLAG_MS,     /* uint64_t milliseconds: 250ms, 10s, 1m */
     FLAG_TEXT,   /* struct span */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/paths_time.h"
 #include "common/check.h"
 #include "common/err.h"
 
@@ -67,20 +68,31 @@ static struct span path_of_json(const json_t *object)
     return path_of_request_line(text_of(object, "request"));
 }
 
-static int add(struct paths *p, struct span path)
+static int grow(struct paths *p)
+{
+    size_t cap = MAX((size_t)1024, p->cap * 2);
+    struct span *path = realloc(p->path, cap * sizeof *path);
+    if (path == NULL)
+        return ERR_NOMEM;
+    p->path = path;
+    uint64_t *at_ms = realloc(p->at_ms, cap * sizeof *at_ms);
+    if (at_ms == NULL)
+        return ERR_NOMEM;
+    p->at_ms = at_ms;
+    p->cap = cap;
+    return 0;
+}
+
+static int add(struct paths *p, struct span path, uint64_t at_ms)
 {
     if (path.p == NULL) {
         p->skipped++;
         return 0;
     }
-    if (p->n == p->cap) {
-        size_t cap = MAX((size_t)1024, p->cap * 2);
-        struct span *grown = realloc(p->path, cap * sizeof *grown);
-        if (grown == NULL)
-            return ERR_NOMEM;
-        p->path = grown;
-        p->cap = cap;
-    }
+    if (p->n == p->cap && grow(p) != 0)
+        return ERR_NOMEM;
+    p->has_times |= at_ms != PATHS_NO_TIME;
+    p->at_ms[p->n] = at_ms;
     p->path[p->n] = arena_span(&p->text, path);
     return p->path[p->n++].p != NULL ? 0 : ERR_NOMEM;
 }
@@ -92,11 +104,44 @@ int paths_add_line(struct paths *p, struct span line)
         return 0;
     if (line.p[0] == '{') {
         json_t *object = json_loadb(line.p, line.len, 0, NULL);
-        int err = add(p, path_of_json(object));
+        int err = add(p, path_of_json(object), paths_time_of_json(object));
         json_decref(object);
         return err;
     }
-    return add(p, memchr(line.p, '"', line.len) != NULL ? path_of_nginx(line) : path_of(line));
+    if (memchr(line.p, '"', line.len) != NULL)
+        return add(p, path_of_nginx(line), paths_time_of_nginx(line));
+    return add(p, path_of(line), PATHS_NO_TIME);
+}
+
+/* Lines of one whole second, evenly over it. */
+static void spread(struct paths *p)
+{
+    for (size_t from = 0, to; from < p->n; from = to) {
+        for (to = from + 1; to < p->n && p->at_ms[to] == p->at_ms[from]; to++)
+            ;
+        for (size_t i = from; i < to; i++)
+            p->at_ms[i] += (i - from) * 1000 / (to - from);
+    }
+}
+
+const char *paths_replay(struct paths *p)
+{
+    bool whole_seconds = true;
+    uint64_t first = PATHS_NO_TIME, latest = 0;
+    if (!p->has_times)
+        return "has no times that could be replayed";
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->at_ms[i] != PATHS_NO_TIME && first == PATHS_NO_TIME)
+            first = latest = p->at_ms[i];
+        if (p->at_ms[i] != PATHS_NO_TIME) {
+            latest = MAX(latest, p->at_ms[i]); /* logs are written when requests end */
+            whole_seconds &= p->at_ms[i] % 1000 == 0;
+        }
+        p->at_ms[i] = first == PATHS_NO_TIME ? 0 : latest - first;
+    }
+    if (whole_seconds)
+        spread(p);
+    return NULL;
 }
 
 const char *paths_load(struct paths *p, struct span file)
@@ -125,6 +170,7 @@ const char *paths_load(struct paths *p, struct span file)
 void paths_fini(struct paths *p)
 {
     free(p->path);
+    free(p->at_ms);
     arena_fini(&p->text);
     *p = (struct paths){0};
 }

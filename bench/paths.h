@@ -3,12 +3,16 @@
 #ifndef BENCH_PATHS_H
 #define BENCH_PATHS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/arena.h"
 
 struct paths {
     struct span *path;
+    uint64_t *at_ms; /* when it was logged; lines without a time: as the one before; see paths_replay */
+    bool has_times;
     size_t n, cap;
     size_t skipped; /* lines that name no target of a GET or HEAD */
     struct arena text;
@@ -19,6 +23,10 @@ int paths_add_line(struct paths *p, struct span line);
 
 /* Reads a file. Returns NULL, or static text. */
 const char *paths_load(struct paths *p, struct span file);
+
+/* Makes at_ms the time since the first line, never falling. What a log that knows whole seconds only has of
+ * one second is spread over it. Returns NULL, or static text: the file has no times. */
+const char *paths_replay(struct paths *p);
 
 void paths_fini(struct paths *p);
 

@@ -1,20 +1,19 @@
 #include "bench/play.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "bench/edges_options.h"
-#include "bench/fetch.h"
 #include "bench/sock.h"
 #include "common/check.h"
 #include "common/clock.h"
 
-enum { READY_MS = 10000, WORDS_MAX = 64, TIMEOUT_MS = 30000, STREAMING_MIN_NS = 50000000 };
+enum { READY_MS = 10000, WORDS_MAX = 64, TIMEOUT_MS = 30000 };
 
 /* One play as it runs. */
 struct stage {
@@ -27,22 +26,14 @@ struct stage {
     uint64_t version;       /* of all objects; a purge makes another */
     _Atomic uint64_t floor; /* the oldest version that may still be served */
     atomic_bool load_is_over;
-    _Atomic uint64_t answers; /* of the measured load */
+    _Atomic uint64_t answers;             /* of the measured load */
+    _Atomic uint64_t planned_ms, planned; /* time and requests of the load; 0: the other ends it */
     bool takes_samples;
     const char *trouble;
     struct play_result *into;
 };
 
 /* ---- the origin */
-
-static const char *ask_origin(struct stage *t, const char *path, struct buf *content)
-{
-    int status = 0;
-    const char *why =
-        fetch(&(struct fetch_request){.to = &t->origin_addr, .host = SPAN("origin"), .path = path}, &status,
-              content);
-    return why != NULL ? "the origin does not answer" : status == 200 ? NULL : "the origin refuses an order";
-}
 
 __attribute__((format(printf, 2, 3))) static const char *order(struct stage *t, const char *fmt, ...)
 {
@@ -52,7 +43,7 @@ __attribute__((format(printf, 2, 3))) static const char *order(struct stage *t, 
     va_start(ap, fmt);
     vsnprintf(path, sizeof path, fmt, ap);
     va_end(ap);
-    const char *why = ask_origin(t, path, &content);
+    const char *why = witness_ask(&t->origin_addr, path, &content);
     if (why != NULL)
         fprintf(stderr, "%s: %.*s\n", path, SPAN_FMT(buf_span(&content)));
     buf_fini(&content);
@@ -67,61 +58,6 @@ static const char *start_origin(struct stage *t)
     if (line == NULL || !proc_ready_value(line, "listen", t->origin_at, sizeof t->origin_at))
         return "the origin did not get ready";
     return sock_resolve(span_of(t->origin_at), &t->origin_addr);
-}
-
-static uint64_t number(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
-static void note_worst(struct play_origin *o, json_t *keys)
-{
-    const char *path;
-    json_t *counts;
-    json_object_foreach(keys, path, counts)
-    {
-        if (number(counts, "epoch_fetches_max") == o->epoch_fetches_max && o->epoch_fetches_max > 1) {
-            snprintf(o->worst, sizeof o->worst, "%s", path);
-            return;
-        }
-    }
-}
-
-/* See play_result. Both sides read the same clock. */
-static void note_streaming(struct play_result *into, const struct edges_report *r, json_t *keys)
-{
-    const json_t *latest = json_object_get(json_object_iter_value(json_object_iter(keys)), "latest");
-    double first_ns = (double)number(latest, "first_ns"), half_ns = (double)number(latest, "half_ns");
-    if (json_object_size(keys) != 1 || r->release_ns == 0 || atomic_load(&r->half_us.total) == 0 ||
-        half_ns - first_ns < STREAMING_MIN_NS)
-        return;
-    double client_ns = (double)r->release_ns + (double)hist_percentile(&r->half_us, 100) * 1000;
-    into->streaming = MAX(into->streaming, (client_ns - first_ns) / (half_ns - first_ns));
-}
-
-static const char *read_origin(struct stage *t, const struct edges_report *r)
-{
-    struct buf content = {0};
-    const char *why = ask_origin(t, "/.bench/stats", &content);
-    json_t *stats = why == NULL ? json_loadb(content.p, content.len, 0, NULL) : NULL;
-    const json_t *total = json_object_get(stats, "total");
-    struct play_origin *o = &t->into->origin;
-    buf_fini(&content);
-    if (stats == NULL)
-        return why != NULL ? why : "the origin's statistics are not JSON";
-    o->fetches += number(total, "fetches");
-    o->not_modified += number(total, "not_modified");
-    o->body_bytes += number(total, "body_bytes");
-    o->running_max = MAX(o->running_max, number(total, "running_max"));
-    o->epochs += number(total, "epochs");
-    o->epoch_fetches += number(total, "epoch_fetches");
-    if (number(total, "epoch_fetches_max") > o->epoch_fetches_max) {
-        o->epoch_fetches_max = number(total, "epoch_fetches_max");
-        note_worst(o, json_object_get(stats, "keys"));
-    }
-    note_streaming(t->into, r, json_object_get(stats, "keys"));
-    json_decref(stats);
-    return NULL;
 }
 
 /* ---- events */
@@ -155,23 +91,18 @@ static const char *happen(struct stage *t, enum scenario_event what, struct span
     return NULL;
 }
 
-/* A round figure for the plot: an origin that is too busy to say is left out. */
+/* For the plot and for who looks on; an origin that is too busy to say is left out. */
 static void take_sample(struct stage *t, uint64_t at_ms)
 {
-    struct play_result *r = t->into;
-    struct buf content = {0};
-    if (!t->takes_samples || r->n_samples == PLAY_SAMPLES_MAX ||
-        ask_origin(t, "/.bench/stats?keys=off", &content) != NULL) {
-        buf_fini(&content);
+    const struct play_options *options = t->options;
+    struct play_now now = {.elapsed_ms = at_ms, .planned_ms = t->planned_ms, .of = t->planned};
+    if ((!t->takes_samples && options->on_progress == NULL) || !witness_sample(&t->origin_addr, &now.fetches))
         return;
-    }
-    json_t *stats = json_loadb(content.p, content.len, 0, NULL);
-    r->samples[r->n_samples++] =
-        (struct play_sample){.at_ms = (uint32_t)at_ms,
-                             .answers = atomic_load(&t->answers),
-                             .fetches = number(json_object_get(stats, "total"), "fetches")};
-    json_decref(stats);
-    buf_fini(&content);
+    now.answers = atomic_load(&t->answers);
+    if (t->takes_samples)
+        witness_note(&t->into->origin, at_ms, now.answers, now.fetches);
+    if (options->on_progress != NULL)
+        options->on_progress(options->progress_arg, &now);
 }
 
 /* Lets the events happen, and looks at what goes on, until the load is over. */
@@ -184,7 +115,7 @@ static void look_on(struct stage *t)
         uint64_t at_ms = clock_mono_ms() - began_ms;
         if (at_ms >= next_ms) {
             take_sample(t, at_ms);
-            next_ms = at_ms - at_ms % PLAY_SAMPLE_MS + PLAY_SAMPLE_MS;
+            next_ms = at_ms - at_ms % WITNESS_SAMPLE_MS + WITNESS_SAMPLE_MS;
         }
         if (event < s->n_events && t->trouble == NULL && at_ms >= s->events[event].at_ms) {
             t->trouble = happen(t, s->events[event].what, s->events[event].rest);
@@ -220,6 +151,18 @@ static const char *parse_load(char *text, struct edges_config *config, struct fl
     return edges_options_settle(config, rest);
 }
 
+/* What a report tells about a load. */
+static struct edges_config numbers_of(const struct edges_config *c)
+{
+    return (struct edges_config){.connections = c->connections,
+                                 .threads = c->threads,
+                                 .rate = c->rate,
+                                 .replay = c->replay,
+                                 .seed = c->seed,
+                                 .stampede = c->stampede,
+                                 .verify = c->verify};
+}
+
 static const char *load(struct stage *t, struct span line, bool is_measured, struct edges_report *out)
 {
     char *text = strndup(line.p, line.len), url[1100];
@@ -234,7 +177,10 @@ static const char *load(struct stage *t, struct span line, bool is_measured, str
         config.seed += t->options->seed;
         config.floor = &t->floor;
         config.watch = is_measured ? &t->answers : NULL;
-        config.on_progress = is_measured ? t->options->on_progress : NULL;
+        t->planned_ms = config.duration_ms;
+        t->planned = config.requests;
+        if (is_measured)
+            t->into->load = numbers_of(&config);
         why = edges_run(&config, out);
     }
     free(text);
@@ -279,7 +225,7 @@ static const char *run_measured(struct stage *t, struct span line, struct edges_
     t->into->cpu_us += peer_cpu_us(t->peer) - cpu_us;
     t->into->rss_kb = MAX(t->into->rss_kb, peer_rss_kb(t->peer));
     t->into->trouble = t->trouble != NULL ? t->trouble : t->into->trouble;
-    return job.why == NULL ? read_origin(t, r) : job.why;
+    return job.why == NULL ? witness_read(&t->origin_addr, r, &t->into->origin) : job.why;
 }
 
 static const char *measure(struct stage *t, struct span line)
@@ -316,7 +262,7 @@ const char *play(const struct scenario *s, struct peer *peer, const struct play_
                  struct play_result *into)
 {
     struct stage t = {.scenario = s, .peer = peer, .options = options, .version = 1, .into = into};
-    t.takes_samples = into->n_samples == 0;
+    t.takes_samples = into->origin.n_samples == 0;
     const char *why = start_origin(&t);
     if (why == NULL)
         why = peer_start(peer, options->scratch, t.origin_at, options->workers);

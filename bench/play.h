@@ -5,42 +5,30 @@
 #include "bench/edges.h"
 #include "bench/peer.h"
 #include "bench/scenario.h"
-
-/* What the origin was asked for while the load ran. */
-struct play_origin {
-    uint64_t fetches, not_modified, body_bytes, running_max;
-    uint64_t epochs, epoch_fetches, epoch_fetches_max;
-    char worst[128]; /* a key with epoch_fetches_max, when that is above 1 */
-};
-
-enum { PLAY_SAMPLES_MAX = 600, PLAY_SAMPLE_MS = 50 };
-
-/* What had happened so long after the load began. */
-struct play_sample {
-    uint32_t at_ms;
-    uint64_t answers, fetches;
-};
+#include "bench/witness.h"
 
 struct play_result {
     struct edges_report edges;
-    struct play_origin origin;
-    uint64_t cpu_us; /* of the peer, while the load ran */
-    uint64_t rss_kb; /* of the peer, after it */
-    /* The first round, by time. */
-    struct play_sample samples[PLAY_SAMPLES_MAX];
-    uint32_t n_samples;
-    /* A stampede on one object that the origin sent slowly: when the slowest client had half of it, against
-     * when the origin had sent half, both from the origin's first byte; the worst round. 0: not such a load.
-     */
-    double streaming;
+    struct edges_config load; /* numbers only: its texts are gone */
+    struct witness origin;
+    uint64_t cpu_us;     /* of the peer, while the load ran */
+    uint64_t rss_kb;     /* of the peer, after it */
     const char *trouble; /* an event that could not be done; NULL: none */
+};
+
+/* How far a load is. */
+struct play_now {
+    uint64_t answers, fetches, elapsed_ms;
+    uint64_t of, planned_ms; /* requests and time that end it; 0: the other does */
 };
 
 struct play_options {
     const char *self, *scratch; /* this program; a directory of ours */
     unsigned workers;
     uint64_t seed;
-    void (*on_progress)(uint64_t finished, uint64_t of, uint64_t elapsed_ms);
+    /* Called while the measured load runs, some times a second; may be NULL. */
+    void (*on_progress)(void *arg, const struct play_now *now);
+    void *progress_arg;
 };
 
 /* Adds what was seen to `into`. Returns NULL, or text that says what hindered it. */

@@ -42,7 +42,8 @@ bool proc_ready_value(const char *line, const char *name, char *out, unsigned ca
 /* Remove a directory and what is in it, never following links or crossing file systems. */
 void proc_remove_dir(const char *path);
 
-/* The absolute path of the running program into out[PATH_MAX]; false when it cannot be told. Needs no /proc. */
+/* The absolute path of the running program into out[PATH_MAX]; false when it cannot be told. Needs no /proc.
+ */
 bool proc_self(char *out);
 
 #endif

@@ -86,24 +86,8 @@ static void put_class_rows(struct buf *out, const struct edges_report *r)
 /* All asked at one instant: what the others got later than the first of them is what it cost to wait. */
 static void put_wait_rows(struct buf *out, const struct edges_report *r)
 {
-    static const struct {
-        const char *name;
-        size_t at;
-    } rows[] = {{"waiters' first", offsetof(struct edges_report, first_us)},
-                {"waiters' last", offsetof(struct edges_report, last_us)}};
-    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
-        const struct hist *h = (const struct hist *)((const char *)r + rows[row].at);
-        uint64_t leader = hist_percentile(h, 0);
-        buf_printf(out, "%-14s", rows[row].name);
-        for (int i = 0; i < N_PERCENTILES; i++) {
-            struct buf cell = {0};
-            uint64_t v = hist_percentile(h, percentiles[i].percent);
-            report_put_time(&cell, v > leader ? v - leader : 0);
-            buf_printf(out, " %11.*s", SPAN_FMT(buf_span(&cell)));
-            buf_fini(&cell);
-        }
-        buf_put_lit(out, "  after the first client's\n");
-    }
+    put_time_row(out, "waiters' first", &r->wait_first_us);
+    put_time_row(out, "waiters' last", &r->wait_last_us);
 }
 
 /* What the clients did on purpose, and an open loop's queue. */
@@ -139,7 +123,7 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
     put_class_rows(out, r);
     if (config->stampede)
         put_wait_rows(out, r);
-    if (config->rate > 0)
+    if (edges_is_open_loop(config))
         put_time_row(out, "sent late", &r->late_us);
     put_statuses(out, r);
     put_habits(out, config, r);
@@ -158,6 +142,24 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
         buf_printf(out, "BOTTLENECK     this tool itself: %s\n", edges_bottleneck(r));
 }
 
+void report_put_witness(struct buf *out, const struct edges_report *r, const struct witness *w)
+{
+    buf_printf(out,
+               "origin         %" PRIu64 " fetches (%" PRIu64 " not modified), at most %" PRIu64
+               " at a time; collapse factor %.1f\n",
+               w->fetches, w->not_modified, w->running_max, witness_collapse(w, r));
+    if (w->epochs > 0)
+        buf_printf(out,
+                   "               %.2f for each of %" PRIu64 " freshness epochs, at worst %" PRIu64 "%s%s\n",
+                   witness_per_epoch(w), w->epochs, w->epoch_fetches_max, w->worst[0] != '\0' ? " of " : "",
+                   w->worst);
+    if (w->streaming > 0)
+        buf_printf(out,
+                   "               the slowest client had half of the body after %.2fx the origin's time\n",
+                   w->streaming);
+    witness_put_rates(out, w, "rates  ");
+}
+
 static void put_hist(struct buf *out, const char *name, const struct hist *h)
 {
     buf_printf(out, ",\n \"%s\":{", name);
@@ -169,7 +171,8 @@ static void put_hist(struct buf *out, const char *name, const struct hist *h)
                total > 0 ? atomic_load(&h->sum) / total : 0, total);
 }
 
-void report_put_json(struct buf *out, const struct edges_config *config, const struct edges_report *r)
+void report_put_json(struct buf *out, const struct edges_config *config, const struct edges_report *r,
+                     const struct witness *w)
 {
     buf_put_lit(out, "{\"schema\":\"shield-bench/run/1\",\n \"url\":");
     json_put_text(out, config->url);
@@ -178,9 +181,9 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                " \"requests\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"body_bytes\":%" PRIu64
                ",\"elapsed_us\":%" PRIu64
                ",\"requests_per_s\":%.1f,\"body_bytes_per_s\":%.0f,\n \"errors\":{",
-               config->stampede   ? "stampede"
-               : config->rate > 0 ? "open"
-                                  : "closed",
+               config->stampede             ? "stampede"
+               : edges_is_open_loop(config) ? "open"
+                                            : "closed",
                config->connections, config->threads, config->verify ? "true" : "false", r->finished,
                r->errors[EDGE_OK], r->body_bytes, r->elapsed_us, a_second(r->finished, r->elapsed_us),
                a_second(r->body_bytes, r->elapsed_us));
@@ -204,6 +207,10 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
     put_hist(out, "half_us", &r->half_us);
     put_hist(out, "last_byte_us", &r->last_us);
     put_hist(out, "late_us", &r->late_us);
+    if (atomic_load(&r->wait_last_us.total) > 0) {
+        put_hist(out, "wait_first_us", &r->wait_first_us);
+        put_hist(out, "wait_last_us", &r->wait_last_us);
+    }
     for (int i = 0; i < CACHE_COUNT; i++) {
         char name[48];
         snprintf(name, sizeof name, "last_byte_us_of_%s", edge_cache_name((enum edge_cache)i));
@@ -215,6 +222,10 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                ",\"rate\":%.1f,\"seed\":%" PRIu64 ",\"busiest_percent\":%" PRIu64 ",\"bottleneck\":%s",
                r->aborted, r->slow, r->waited, r->skipped, config->rate, config->seed, r->busiest_percent,
                edges_bottleneck(r) != NULL ? "true" : "false");
+    if (w != NULL) {
+        buf_put_lit(out, ",\n ");
+        witness_put_json(out, w, r);
+    }
     buf_printf(out,
                ",\n \"connects\":%" PRIu64 ",\"resends\":%" PRIu64 ",\"release_us\":%" PRIu64
                ",\"release_ns\":%" PRIu64 ",\"tool_cpu_us\":%" PRIu64 "}\n",

@@ -9,6 +9,7 @@
 #include "bench/edges_options.h"
 #include "bench/hdr.h"
 #include "bench/report.h"
+#include "bench/run_watch.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
@@ -25,16 +26,19 @@ static const char intro[] =
     "    shield-bench run -c 200 -t 2 -R 5000 -d 30s --arrivals poisson --keys 10000 --order zipf "
     "'http://127.0.0.1:8080/o/{n}'\n"
     "    shield-bench run -c 64 -d 30s --targets access.log http://127.0.0.1:8080/\n"
+    "    shield-bench run --stampede -c 1000 --verify --origin 127.0.0.1:8000 --max-fetches-per-epoch 1 "
+    "http://127.0.0.1:8080/cold\n"
     "Without --rate a connection asks again when it has its answer (closed loop). Exits 1 when any request "
-    "failed.\n";
+    "failed or a gate does not hold.\n";
 
-enum { OUTPUT_TABLE, OUTPUT_JSON };
+enum { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 
 struct run_command {
     struct edges_config edges;
-    struct span hdr;
-    uint64_t output, hold_ms;
-    bool failed; /* the report could not be made, or says that a request failed */
+    struct span hdr, origin, max_fetches;
+    uint64_t output, hold_ms, p99_ms;
+    struct run_watch *watch; /* NULL: no origin was named */
+    bool failed;             /* the report could not be made, or says that a request failed */
 };
 
 #define AT(f) offsetof(struct run_command, f)
@@ -44,7 +48,12 @@ static const struct flag rows[] = {
      "Keep the connections open for this time after the report."},
     {"hdr", 0, FLAG_TEXT, AT(hdr), "", "FILE",
      "Also write the times, in microseconds, as an HdrHistogram log."},
-    {"output", 'o', FLAG_CHOICE, AT(output), "table", "table|json", "Form of the report."},
+    {"origin", 0, FLAG_TEXT, AT(origin), "", "ADDR",
+     "Where `shield-bench origin` listens: also report what it saw. Its counts begin anew."},
+    {"max-fetches-per-epoch", 0, FLAG_TEXT, AT(max_fetches), "", "N", "With --origin: exit 1 above this."},
+    {"p99", 0, FLAG_MS, AT(p99_ms), "0", "TIME",
+     "Exit 1 when the last byte's p99 is above this; 0: no limit."},
+    {"output", 'o', FLAG_CHOICE, AT(output), "table", "table|json|csv", "Form of the report."},
 };
 
 static uint64_t planned_ms; /* of the run; 0: the requests end it */
@@ -85,23 +94,75 @@ static bool write_hdr(struct span file, const struct edges_report *r)
     return holds;
 }
 
+static void put_report(struct buf *out, const struct run_command *c, const struct edges_report *r,
+                       const struct witness *w)
+{
+    if (c->output == OUTPUT_JSON) {
+        report_put_json(out, &c->edges, r, w);
+    } else if (c->output == OUTPUT_CSV) {
+        report_put_csv_head(out);
+        buf_put_lit(out, "\n");
+        report_put_csv(out, r, w);
+        buf_put_lit(out, "\n");
+    } else {
+        report_put_table(out, &c->edges, r);
+        if (w != NULL)
+            report_put_witness(out, r, w);
+    }
+}
+
+/* Tells on stderr which gate does not hold. */
+static bool gates_hold(const struct run_command *c, const struct edges_report *r, const struct witness *w)
+{
+    bool holds = true;
+    uint64_t p99_us = hist_percentile(&r->last_us, 99);
+    if (c->p99_ms > 0 && p99_us > c->p99_ms * 1000) {
+        fprintf(stderr, "gate p99 does not hold: %llu us\n", (unsigned long long)p99_us);
+        holds = false;
+    }
+    double most = 0;
+    const struct flag real = {.type = FLAG_REAL};
+    if (c->max_fetches.len > 0 && flags_set(&real, &most, c->max_fetches) == NULL && w != NULL &&
+        witness_per_epoch(w) > most) {
+        fprintf(stderr, "gate max-fetches-per-epoch does not hold: %.4f\n", witness_per_epoch(w));
+        holds = false;
+    }
+    return holds;
+}
+
 static void print_report(void *arg, const struct edges_report *r)
 {
     struct run_command *c = arg;
     struct buf text = {0};
+    struct witness *w = NULL;
     clear_progress();
-    if (c->output == OUTPUT_JSON)
-        report_put_json(&text, &c->edges, r);
-    else
-        report_put_table(&text, &c->edges, r);
+    const char *why = c->watch != NULL ? run_watch_end(c->watch, r, &w) : NULL;
+    if (why != NULL)
+        fprintf(stderr, "--origin: %s\n", why);
+    put_report(&text, c, r, w);
     fwrite(text.p, 1, text.len, stdout);
     fflush(stdout);
-    c->failed = text.failed || edges_failed(r) > 0;
+    c->failed = why != NULL || text.failed || edges_failed(r) > 0 || !gates_hold(c, r, w);
     if (c->hdr.len > 0 && !write_hdr(c->hdr, r))
         c->failed = true;
     buf_fini(&text);
     struct timespec pause = {(time_t)(c->hold_ms / 1000), (long)(c->hold_ms % 1000 * 1000000)};
     (void)nanosleep(&pause, NULL); /* a signal ends us, or nothing does */
+}
+
+static const char *run_load(struct run_command *c, struct edges_report *r)
+{
+    const char *why = c->origin.len > 0 ? run_watch_begin(c->origin, &c->edges, &c->watch) : NULL;
+    if (why != NULL)
+        return why;
+    if (isatty(STDERR_FILENO))
+        c->edges.on_progress = show_progress;
+    planned_ms = c->edges.duration_ms;
+    c->edges.before_close = print_report;
+    c->edges.before_close_arg = c;
+    why = edges_run(&c->edges, r);
+    run_watch_free(c->watch);
+    return why;
 }
 
 static int run(struct run_command *c)
@@ -111,12 +172,7 @@ static int run(struct run_command *c)
         fprintf(stderr, "%s\n", err_text(ERR_NOMEM));
         return 1;
     }
-    if (isatty(STDERR_FILENO))
-        c->edges.on_progress = show_progress;
-    planned_ms = c->edges.duration_ms;
-    c->edges.before_close = print_report;
-    c->edges.before_close_arg = c;
-    const char *why = edges_run(&c->edges, r);
+    const char *why = run_load(c, r);
     free(r);
     if (why != NULL) {
         clear_progress();
@@ -124,6 +180,18 @@ static int run(struct run_command *c)
         return 1;
     }
     return c->failed;
+}
+
+static const char *check_gates(const struct run_command *c)
+{
+    double unused;
+    const struct flag real = {.type = FLAG_REAL};
+    if (c->max_fetches.len == 0)
+        return NULL;
+    if (c->origin.len == 0)
+        return "--max-fetches-per-epoch needs --origin: only it knows";
+    return flags_set(&real, &unused, c->max_fetches) != NULL ? "--max-fetches-per-epoch must be a number"
+                                                             : NULL;
 }
 
 int command_run(int argc, char **argv)
@@ -136,6 +204,8 @@ int command_run(int argc, char **argv)
     if (code >= 0)
         return code;
     const char *why = edges_options_settle(&c.edges, &rest);
+    if (why == NULL)
+        why = check_gates(&c);
     if (why != NULL) {
         fprintf(stderr, "run: %s; --help tells more\n", why);
         return 2;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The tables of `make bench`: what Shield costs, beside the least that epoll can do for the same bytes.
 #
-#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit stampede stream store idle; all without one
+#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit stampede stream store idle; all of these without one;
+#                                            and wrk, our tool beside wrk, where that is installed
 #
 # Both sides of a ratio run in the same minute, in alternating rounds; what is shown is the median. Speed never
 # fails the run: it exits 1 when an origin fetch was made twice, a request failed or a stored object is gone.
@@ -223,13 +224,68 @@ table_idle()
     stop shield
 }
 
+# ---- this tool beside wrk
+
+to_us() # of a time as wrk writes it
+{
+    sed -n 's/us$//p; s/ms$/ 1000/p; s/[0-9]s$/& 1000000/p' | awk '{ sub(/s$/, "", $1); print $1 * (NF > 1 ? $2 : 1) }'
+}
+
+own_cpu_us() # COMMAND...: runs it with its output in $tmp/out; prints its user and system time
+{
+    LC_ALL=C sh -c '"$@" >"$0"; times' "$tmp/out" "$@" | awk 'END { split($0, t, /[ms ]+/)
+        print (t[1] * 60 + t[2] + t[3] * 60 + t[4]) * 1e6 }'
+}
+
+wrk_round() # CONNECTIONS URL
+{
+    cpu=$(own_cpu_us taskset -c 1 wrk -t 1 -c "$1" -d 1s --latency "$2")
+    awk '/Requests.sec/ { print $2 }' "$tmp/out" >>"$tmp/wrk.rate"
+    awk '$1 == "50%" { print $2 }' "$tmp/out" | to_us >>"$tmp/wrk.p50"
+    calc "$cpu / $(awk '/requests in/ { print $1 }' "$tmp/out")" '%.2f\n' >>"$tmp/wrk.cpu"
+    cpu=$(own_cpu_us taskset -c 1 "$bin/shield-bench" run -o json -c "$1" -d 1s "$2")
+    number requests_per_s "$tmp/out" >>"$tmp/own.rate"
+    number last_byte_us.p50 "$tmp/out" >>"$tmp/own.p50"
+    calc "$cpu / $(number requests "$tmp/out")" '%.2f\n' >>"$tmp/own.cpu"
+}
+
+wrk_row() # SIZE CONNECTIONS
+{
+    start bare taskset -c 0 "$bin/bare-server" --size "$1"
+    rm -f "$tmp"/wrk.* "$tmp"/own.*
+    for round in 1 2 3 4 5; do
+        wrk_round "$2" "http://$(address bare)/bare"
+    done
+    for what in rate p50 cpu; do
+        eval "own_$what=$(median <"$tmp/own.$what") wrk_$what=$(median <"$tmp/wrk.$what")"
+    done
+    printf '  %-10s %5d %9.0f %9.0f %7.2fx %8.0f %8.0f %9.1f %8.1f\n' "$1" "$2" "$own_rate" "$wrk_rate" \
+        "$(calc "$own_rate / $wrk_rate")" "$own_p50" "$wrk_p50" "$own_cpu" "$wrk_cpu"
+    stop bare
+}
+
+table_wrk()
+{
+    for program in wrk taskset; do
+        command -v $program >/dev/null || fail "the table wrk needs $program"
+    done
+    printf '\nThis tool beside wrk: bare-server on core 0, the tool on core 1\n'
+    printf '  %-10s %5s %9s %9s %8s %8s %8s %9s %8s\n' size conns ours/s wrk/s ratio 'ours p50' 'wrk p50' 'CPU us' wrk
+    wrk_row 1k 1
+    wrk_row 64k 1
+    wrk_row 1m 1
+    wrk_row 1k 10
+    wrk_row 1k 64
+    wrk_row 64k 10
+}
+
 start origin "$bin/shield-bench" origin --listen 127.0.0.1:0
 printf '%s, %s, %s processors\n' "$("$bin/shield" -V | head -n 1)" "$(uname -sr)" "$(getconf _NPROCESSORS_ONLN)"
 [ $# -gt 0 ] || set -- hit stampede stream store idle
 for table in "$@"; do
     case $table in
-    hit | stampede | stream | store | idle) "table_$table" ;;
-    *) fail "$table is not a table: hit stampede stream store idle" ;;
+    hit | stampede | stream | store | idle | wrk) "table_$table" ;;
+    *) fail "$table is not a table: hit stampede stream store idle wrk" ;;
     esac
 done
 if [ -s "$tmp/broken" ]; then

@@ -98,9 +98,11 @@ static const char *take_gate(struct scenario *s, struct span rest)
     static const struct flag real = {.name = "", .type = FLAG_REAL};
     if (span_eq(name, SPAN("fetches-per-epoch")))
         return flags_set(&real, &s->fetches_per_epoch, rest);
+    if (span_eq(name, SPAN("fetches")))
+        return flags_set(&real, &s->max_fetches, rest);
     if (span_eq(name, SPAN("failed")))
         return flags_set(&real, &s->max_failed, rest);
-    return "gate is followed by fetches-per-epoch N, failed N or p99 TIME";
+    return "gate is followed by fetches-per-epoch N, fetches N, failed N or p99 TIME";
 }
 
 static const struct {
@@ -138,7 +140,7 @@ static const char *take_line(struct scenario *s, struct span line)
 
 const char *scenario_parse(struct scenario *out, struct buf text, uint32_t *line_number)
 {
-    *out = (struct scenario){.text = text, .fetches_per_epoch = -1, .max_failed = -1};
+    *out = (struct scenario){.text = text, .fetches_per_epoch = -1, .max_fetches = -1, .max_failed = -1};
     struct span rest = buf_span(&out->text);
     const char *why = NULL;
     for (*line_number = 1; rest.len > 0; ++*line_number) {

@@ -38,8 +38,8 @@ struct scenario {
         struct span rest;
     } events[SCENARIO_EVENTS_MAX]; /* in the order of their time */
     uint32_t n_steps, n_events;
-    double fetches_per_epoch, max_failed; /* gates; negative: none */
-    uint64_t p99_ms;                      /* gate; 0: none */
+    double fetches_per_epoch, max_fetches, max_failed; /* gates; negative: none */
+    uint64_t p99_ms;                                   /* gate; 0: none */
     struct buf text;
 };
 

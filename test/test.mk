@@ -3,7 +3,7 @@ PYTHON       ?= /usr/bin/python3
 FUZZ_SECONDS ?= 20
 PYTEST_FLAGS ?=
 PREFIX       ?= /usr/local
-WIRE         := $(PYTHON) -B -m pytest -q -p no:cacheprovider $(PYTEST_FLAGS) test/wire
+WIRE         := $(PYTHON) -B -m pytest -q -p no:cacheprovider $(PYTEST_FLAGS) test/wire test/bench
 
 # gcc 12's ThreadSanitizer cannot place its shadow under the address randomisation of newer kernels.
 FIXED_MAP = $(shell setarch -R true 2>/dev/null && echo setarch -R)
@@ -27,7 +27,7 @@ test:
 check-unit: $(UNITS)
 	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $(PYTHON) test/run_units.py $(UNITS)
 
-check-wire: $(B)shield
+check-wire: $(B)shield $(B)shield-bench
 	@echo "wire: $(B)shield"
 	@$(ENV_$(VARIANT)) SHIELD=$(B)shield $(RUN_$(VARIANT)) $(WIRE)
 

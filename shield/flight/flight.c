@@ -26,7 +26,7 @@ bool flight_is_over(const struct flight *f)
 static bool holds_together(const struct flight *f)
 {
     enum flight_news news = (enum flight_news)atomic_load_explicit(&f->news, memory_order_relaxed);
-    bool has_head = news == NEWS_HEAD || news == NEWS_HEAD_ALONE || news == NEWS_ERROR_ALONE;
+    bool has_head = news == NEWS_HEAD || news == NEWS_HEAD_LEADER || news == NEWS_HEAD_ALONE || news == NEWS_ERROR_ALONE;
     return (f->state >= F_BODY || !has_head) && (!has_head || f->object != NULL) &&
            (!flight_is_over(f) || !f->attached) && (f->shared || !f->attached);
 }
@@ -414,12 +414,10 @@ void flight_fence(struct flight *f)
 void flight_adopt_variant(struct flight *f)
 {
     const struct stored_head *h = object_head(f->object);
-    bool was_known = f->what.variant_known;
     f->what.names = h->names; /* live as long as the object, and so as long as the flight */
     f->what.variant = h->variant;
     f->what.variant_known = true;
-    if (!was_known)
-        flight_ledger_rename(f);
+    flight_ledger_rename(f);
 }
 
 struct list_node *flight_table_link(struct flight *f)

@@ -10,6 +10,7 @@ enum flight_state { F_NEW, F_DISK, F_HEAD, F_BODY, F_DONE, F_FAILED };
 enum flight_news {
     NEWS_NONE,
     NEWS_HEAD,        /* the object is for everyone */
+    NEWS_HEAD_LEADER, /* for the leader; the others hear of it when it is whole */
     NEWS_HEAD_ALONE,  /* for the leader; the others are released */
     NEWS_ERROR_ALONE, /* an error for the leader; the others get PRIVATE_ERROR */
     NEWS_AGAIN,

@@ -44,8 +44,8 @@ static bool same_fetch(const struct flight *a, const struct flight *b)
     return a->ledger_key[0] == b->ledger_key[0] && a->ledger_key[1] == b->ledger_key[1];
 }
 
-/* Under the lock. */
-static void add(struct flight *f)
+/* Under the lock. A flight that changes its name is no newcomer: two variants may turn out to be one. */
+static void add(struct flight *f, bool is_newcomer)
 {
     if (atomic_load(&f->fenced)) /* another may start beside it already */
         return;
@@ -56,7 +56,7 @@ static void add(struct flight *f)
         twice |= same_fetch(f, container_of(n, struct flight, ledger_link));
     list_add_tail(b, &f->ledger_link);
     metric_move(f->env->loop->metrics, FLIGHTS, 1);
-    if (twice) {
+    if (twice && is_newcomer) {
         metric_count(f->env->loop->metrics, VIOLATION_ONE_FLIGHT);
         log_error("flight: two shareable fetches of one key at a time: %.*s: this is a bug",
                   SPAN_FMT(f->what.key));
@@ -75,7 +75,7 @@ static bool take_out(struct flight *f)
 void flight_ledger_enter(struct flight *f)
 {
     pthread_mutex_lock(&lock);
-    add(f);
+    add(f, true);
     pthread_mutex_unlock(&lock);
 }
 
@@ -83,7 +83,7 @@ void flight_ledger_rename(struct flight *f)
 {
     pthread_mutex_lock(&lock);
     if (take_out(f))
-        add(f);
+        add(f, false);
     pthread_mutex_unlock(&lock);
 }
 

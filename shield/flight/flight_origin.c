@@ -82,8 +82,7 @@ static void settle(struct flight *f)
         flight_start_pacing(f);
     flight_enter(f, F_BODY);
     f->deferred = is_soon_whole(f);
-    if (!f->deferred)
-        flight_publish(f, news_of_verdict(f));
+    flight_publish(f, f->deferred ? NEWS_HEAD_LEADER : news_of_verdict(f));
 }
 
 static bool nobody_may_have_it(const struct flight *f)

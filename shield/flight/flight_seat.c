@@ -71,7 +71,8 @@ static void tell(struct flight *f, struct flight_waiter *w)
     } else if (news == NEWS_FAILED) {
         dismiss(f, w, FLIGHT_FAILED, f->err);
     } else if (!w->told_head) {
-        tell_head(f, w, news);
+        if (news != NEWS_HEAD_LEADER || w->is_leader)
+            tell_head(f, w, news);
     } else {
         enum object_state state = object_state(f->object);
         uint64_t ready = object_ready(f->object);

@@ -1,7 +1,9 @@
 #include "shield/net/conn.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <linux/sockios.h>
 
 #include "common/check.h"
 #include "common/err.h"
@@ -162,6 +164,14 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
 bool conn_is_writing(const struct conn *c)
 {
     return c->writing;
+}
+
+size_t conn_untaken(const struct conn *c)
+{
+    int fd, in_socket = 0;
+    if (uv_fileno(&c->u.handle, &fd) != 0 || ioctl(fd, SIOCOUTQ, &in_socket) != 0 || in_socket < 0)
+        in_socket = 0;
+    return uv_stream_get_write_queue_size(&c->u.stream) + (size_t)in_socket;
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)

@@ -54,6 +54,9 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n);
 
 bool conn_is_writing(const struct conn *c);
 
+/* Bytes that the peer has not taken yet: pending here, or in the socket's buffer. */
+size_t conn_untaken(const struct conn *c);
+
 /* After everything written is out: no more from us. */
 void conn_shutdown(struct conn *c);
 

@@ -248,8 +248,13 @@ static int timeout_error(struct origin_call *c)
 static void on_timer(struct loop_timer *t)
 {
     struct origin_call *c = container_of(t, struct origin_call, timer);
-    if (c->pending_err != 0) {
-        lost(c, c->pending_err);
+    int pending = c->pending_err;
+    if (pending != 0) {
+        c->pending_err = 0;
+        if (c->state == CALL_CONNECTING || c->state == CALL_RESOLVING)
+            on_attempt_failed(c, pending);
+        else
+            lost(c, pending);
         return;
     }
     int err = timeout_error(c);

@@ -56,9 +56,10 @@ static void count(struct gate *g, struct loop *l, int inflight, int queued)
     metric_add(&m->queue_depth, queued);
 }
 
-/* Under the lock: hand free places to the first that wait. */
-static void grant(struct gate *g)
+/* Under the lock: hand free places, by the limit that `l` knows, to the first that wait. */
+static void grant(struct gate *g, const struct loop *l)
 {
+    g->limit = l->config->origins[g->origin_index].max_concurrent;
     while (g->inflight < g->limit && !list_empty(&g->queue)) {
         struct gate_place *next = container_of(g->queue.next, struct gate_place, link);
         list_remove(&next->link);
@@ -69,10 +70,10 @@ static void grant(struct gate *g)
     }
 }
 
-static void give_back(struct gate *g)
+static void give_back(struct gate *g, const struct loop *l)
 {
     g->inflight--;
-    grant(g);
+    grant(g, l);
 }
 
 static void on_mail(struct mail *m)
@@ -82,7 +83,7 @@ static void on_mail(struct mail *m)
     count(g, p->loop, 1, -1);
     if (p->on_granted == NULL) { /* left meanwhile */
         pthread_mutex_lock(&g->lock);
-        give_back(g);
+        give_back(g, p->loop);
         pthread_mutex_unlock(&g->lock);
         count(g, p->loop, -1, 0);
         free(p);
@@ -106,8 +107,7 @@ int gate_enter(struct gate *g, struct loop *l, void (*on_granted)(void *ctx), vo
     list_init(&p->link);
 
     pthread_mutex_lock(&g->lock);
-    g->limit = o->max_concurrent;
-    grant(g); /* a reload may have raised it */
+    grant(g, l); /* a reload may have raised it */
     bool full = g->inflight >= g->limit;
     bool refused = full && g->queued >= o->max_queued;
     if (!full) {
@@ -146,7 +146,7 @@ void gate_leave(struct gate_place **slot)
         list_remove(&p->link);
         g->queued--;
     } else if (state == HELD) {
-        give_back(g);
+        give_back(g, p->loop);
     }
     pthread_mutex_unlock(&g->lock);
 

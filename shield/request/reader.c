@@ -186,7 +186,7 @@ static void finish_write(struct exchange *ex)
 
 static void watch_write(struct exchange *ex)
 {
-    ex->pending_bytes = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+    ex->pending_bytes = conn_untaken(ex->conn);
     ex->pending_us = ex->moved_us = clock_mono_us();
     timer_set(ex->env->loop, &ex->timer, MIN(LOOK_MS, ex->env->loop->config->client.write_timeout_ms));
 }
@@ -217,7 +217,7 @@ static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
 void reader_on_timer(struct exchange *ex)
 {
     struct loop *l = ex->env->loop;
-    size_t left = uv_stream_get_write_queue_size(&ex->conn->u.stream);
+    size_t left = conn_untaken(ex->conn);
     uint64_t now_us = clock_mono_us(), timeout_ms = l->config->client.write_timeout_ms;
     if (left < ex->pending_bytes) {
         ex->pending_bytes = left;

@@ -202,6 +202,23 @@ static void test_habits(void **state)
     stop(&s);
 }
 
+/* Late is late against the first client of the same object, and the first is late by nothing. */
+static void test_waits(void **state)
+{
+    static const struct fault none = {.version = 1};
+    struct server s;
+    start(&s, &none);
+    struct edges_report *r = run(&s, (struct edges_config){.requests = 1, .stampede = true, .settle_ms = 1});
+    assert_int_equal(r->errors[EDGE_OK], 1);
+    assert_int_equal(r->wait_first_us.total, 1);
+    assert_int_equal(hist_percentile(&r->wait_last_us, 100), 0);
+    free(r);
+    r = run(&s, (struct edges_config){.requests = 2});
+    assert_int_equal(r->wait_last_us.total, 0); /* nobody waits for another */
+    free(r);
+    stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_open_loop),
         cmocka_unit_test(test_no_coordinated_omission),
         cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

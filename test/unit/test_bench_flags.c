@@ -73,6 +73,20 @@ static void test_every_form(void **state)
     assert_true(span_eq(rest.item[0], SPAN("http://a")));
 }
 
+static void test_suffixes(void **state)
+{
+    static const struct {
+        char *text;
+        double value;
+    } good[] = {{"5k", 5000}, {"0.5k", 500}, {"2m", 2e6}, {"3", 3}};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct things t = {0};
+        struct flag_list rest = {0};
+        assert_int_equal(parse(&t, &rest, (char *[]){"x", "--share", good[i].text, NULL}), -1);
+        assert_true(t.share == good[i].value);
+    }
+}
+
 static void test_refusals(void **state)
 {
     static char *const wrong[][2] = {
@@ -88,6 +102,8 @@ static void test_refusals(void **state)
         {"--kind", "one|two"},
         {"--loud=maybe", NULL},
         {"--share", "1.2x"},
+        {"--share", "k"},
+        {"--share", "1kk"},
         {"--share", "-1"},
         {"--share", "nan"},
         {"--share=", NULL},
@@ -106,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_form),
+        cmocka_unit_test(test_suffixes),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

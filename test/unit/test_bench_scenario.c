@@ -31,6 +31,7 @@ static void test_whole(void **state)
                       "at 2s purge url /cold\n"
                       "gate fetches-per-epoch 1.5\n"
                       "gate failed 0\n"
+                      "gate fetches 3\n"
                       "gate p99 50ms",
                       &s, &line));
     assert_true(span_eq(s.name, SPAN("cold")));
@@ -43,7 +44,7 @@ static void test_whole(void **state)
     assert_int_equal(s.events[1].what, EVENT_PURGE);
     assert_int_equal(s.events[1].at_ms, 2000);
     assert_true(span_eq(s.events[1].rest, SPAN("url /cold")));
-    assert_true(s.fetches_per_epoch == 1.5 && s.max_failed == 0);
+    assert_true(s.fetches_per_epoch == 1.5 && s.max_failed == 0 && s.max_fetches == 3);
     assert_int_equal(s.p99_ms, 50);
     scenario_fini(&s);
 }
@@ -63,6 +64,7 @@ static void test_refusals(void **state)
         {"# a - b\nload /a\nat 2s explode\n", 3},
         {"# a - b\nload /a\ngate speed 3\n", 3},
         {"# a - b\nload /a\ngate failed few\n", 3},
+        {"# a - b\nload /a\ngate fetches few\n", 3},
         {"# a - b\nneeds\nload /a\n", 2},
         {"# a - b\nload /a\nwarm /a\n", 4},
         {"# a - b\n", 2},

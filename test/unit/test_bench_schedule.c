@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "bench/paths.h"
+#include "bench/paths_time.h"
 #include "common/check.h"
 
 enum { KEYS = 1000, DRAWS = 400000 };
@@ -120,11 +121,64 @@ static void test_paths(void **state)
     paths_fini(&p);
 }
 
+static void test_times(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t at_ms;
+    } rows[] = {
+        {"10/Oct/2024:13:55:36 +0000", UINT64_C(1728568536000)},
+        {"10/Oct/2024:15:55:36 +0200", UINT64_C(1728568536000)},
+        {"2024-10-10T13:55:36Z", UINT64_C(1728568536000)},
+        {"2024-10-10T13:55:36.250+00:00", UINT64_C(1728568536250)},
+        {"2024-10-10T13:55:36", PATHS_NO_TIME},
+        {"yesterday", PATHS_NO_TIME},
+        {"", PATHS_NO_TIME},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (paths_time_of(span_of(rows[i].text)) != rows[i].at_ms)
+            fail_msg("%s", rows[i].text);
+}
+
+static void test_replay(void **state)
+{
+    static const struct {
+        const char *lines[4];
+        uint64_t at_ms[4];
+    } rows[] = {
+        /* to the millisecond; written when a request ended, so one may be earlier than its forerunner */
+        {{"{\"uri\":\"/a\",\"msec\":100.250}", "{\"uri\":\"/b\",\"ts\":\"101.000\"}",
+          "{\"uri\":\"/c\",\"msec\":100.5}", "/d"},
+         {0, 750, 750, 750}},
+        /* whole seconds: three of one second, then one two seconds later */
+        {{"h - - [10/Oct/2024:13:55:36 +0000] \"GET /a HTTP/1.1\" 200 5",
+          "h - - [10/Oct/2024:13:55:36 +0000] \"GET /b HTTP/1.1\" 200 5",
+          "h - - [10/Oct/2024:13:55:36 +0000] \"GET /c HTTP/1.1\" 200 5",
+          "h - - [10/Oct/2024:13:55:38 +0000] \"GET /d HTTP/1.1\" 200 5"},
+         {0, 333, 666, 2000}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct paths p = {0};
+        for (size_t k = 0; k < 4; k++)
+            assert_int_equal(paths_add_line(&p, span_of(rows[i].lines[k])), 0);
+        assert_null(paths_replay(&p));
+        assert_int_equal(p.n, 4);
+        for (size_t k = 0; k < 4; k++)
+            assert_int_equal(p.at_ms[k], rows[i].at_ms[k]);
+        paths_fini(&p);
+    }
+    struct paths p = {0};
+    assert_int_equal(paths_add_line(&p, SPAN("/a")), 0);
+    assert_non_null(paths_replay(&p));
+    paths_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zipf),   cmocka_unit_test(test_one_key), cmocka_unit_test(test_gaps),
-        cmocka_unit_test(test_shares), cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_shares), cmocka_unit_test(test_paths),   cmocka_unit_test(test_times),
+        cmocka_unit_test(test_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,6 +126,25 @@ def test_the_access_log_is_json_lines(lab, tmp_path):
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", entry["time"])
 
 
+def test_the_access_log_of_a_hit_that_was_read_slowly(lab, tmp_path):
+    """DESIGN section 3: loops share one read buffer, so what outlives its turn keeps its own copy of the request."""
+    origin = lab.origin().on_all(cacheable(b"z" * (24 << 20)))
+    path = tmp_path / "access.log"
+    shield = lab.shield(origin, sets={"access_log": path})
+    lab.ask(shield, "/slow")
+    origin.on_all(cacheable("other"))
+    slow = lab.client(shield)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.request("/slow", User_Agent="the slow one")
+    assert slow.head().cache["hit"]  # the rest does not fit into the sockets
+    lab.ask(shield, "/another-and-much-longer-target", host="a-much-longer-name.test", User_Agent="somebody else" * 9)
+    assert slow.response().end == "clean"
+    until("three lines are there", lambda: path.read_text().count("\n") == 3)
+    entry = json.loads(path.read_text().splitlines()[-1])
+    assert (entry["result"], entry["method"], entry["host"], entry["target"]) == ("hit", "GET", "edge.test", "/slow")
+    assert "somebody" not in json.dumps(entry)
+
+
 def test_the_access_log_tells_fates(lab, tmp_path):
     origin = lab.origin()
     path = tmp_path / "access.log"

@@ -207,6 +207,16 @@ def test_who_never_reads_is_cut_where_the_slowest_sets_the_pace(lab):
     assert origin.count() == 1
 
 
+def test_a_pace_that_begins_within_the_body(lab):
+    """DESIGN section 4, memory: what turns out too large for memory is paced from there on, and still comes to its end."""
+    body = os.urandom(3 << 20)
+    origin = lab.origin().on("/big", Reply(body, chunked=True, Cache_Control="max-age=60"))
+    shield = lab.shield(origin, sets={"store.ram": "1m", "flight.window": "64k"})
+    answer = lab.ask(shield, "/big")
+    assert answer.body == body and answer.end == "clean"
+    assert origin.count() == 1
+
+
 def test_memory_is_of_the_object_not_of_the_waiters(lab):
     origin = lab.origin()
     shield = lab.shield(origin)

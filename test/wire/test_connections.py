@@ -1,9 +1,12 @@
 """Client connections: keep-alive, pipelining, HTTP/1.0, pieces, and limits in time."""
+import select
 import socket
+import threading
 
 import pytest
 
 from http_text import request_bytes
+from patience import until
 from scripted_origin import cacheable
 
 FRESH = {"Cache-Control": "max-age=60"}
@@ -83,6 +86,24 @@ def test_more_pipelined_than_is_kept_ahead(lab):
         assert client.response().body == f"/{i}".encode()
 
 
+def test_pipelined_so_far_ahead_that_reading_stops_within_a_head(lab):
+    """DESIGN section 2, client.max_pipelined: reading goes on once the requests that wait have been answered."""
+    origin, shield = warm(lab)
+    lab.ask(shield, "/hit")
+    origin.on_all(None)
+    client = lab.client(shield)
+    ahead = request_bytes("/hit", X_Padding="p" * 900) * 400
+    sender = threading.Thread(target=client.send, args=[request_bytes("/slow") + ahead], daemon=True)
+    sender.start()
+    held = origin.expect("/slow")
+    shield.wait_metric("limit_reached_total", lambda n: n >= 1, limit="client.max_pipelined")
+    held.respond(200, FRESH, b"slow")
+    assert client.response().body == b"slow"
+    for _ in range(400):
+        assert client.response().body == b"/hit"
+    sender.join()
+
+
 def test_a_pipelined_request_behind_content(lab):
     origin = lab.origin().on("/up", lambda request: cacheable(request.read_body())).on("/x", cacheable("x"))
     shield = lab.shield(origin)
@@ -146,6 +167,33 @@ def test_an_unfinished_head_is_408(lab):
     assert client.response().status == 408
     assert client.at_end()
     shield.wait_metric("limit_reached_total", 1, limit="client.head_timeout")
+
+
+def test_a_head_that_comes_byte_by_byte_is_408_too(lab):
+    """DESIGN section 2, client.head_timeout: it runs from the first byte of the head, whatever follows."""
+    _, shield = warm(lab, sets={"client.head_timeout": "1s"})
+    client = lab.client(shield).send(b"GET / HTTP/1.1\r\nHost: edge.test\r\nX: ")
+
+    def has_answered():
+        if select.select([client.sock], [], [], 0.02)[0]:
+            return True
+        client.send(b"x")
+        return False
+    until("the shield has had enough", has_answered)
+    assert client.response().status == 408
+
+
+@pytest.mark.parametrize("before", ["nothing", "a request"])
+def test_half_a_head_and_no_more_to_come(lab, before):
+    """RFC 9112 section 8: an incomplete request at the end of the connection is not waited for."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"client.head_timeout": "1h", "client.idle_timeout": "1h"})
+    client = lab.client(shield).send((request_bytes("/x") if before == "a request" else b"") + b"GET /half HTTP/1.1\r\nHo")
+    client.half_close()
+    if before == "a request":
+        origin.expect("/x").respond(200, FRESH, b"x")
+        assert client.response().body == b"x"
+    assert client.at_end()
 
 
 def test_content_that_does_not_come_ends_the_request(lab):

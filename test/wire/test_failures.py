@@ -110,6 +110,22 @@ def test_an_error_is_shared_by_those_who_wait_and_by_nobody_later(lab, status, w
     assert origin.count() == 2
 
 
+@pytest.mark.parametrize("leader", ["a range", "the whole"])
+def test_an_error_is_shared_by_ranges_too(lab, leader):
+    """DESIGN section 4, failure is a shared outcome: a 503 has no parts, so nobody is released with his Range."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    part = {"Range": "bytes=0-1"}
+    first = lab.client(shield).request("/x", **(part if leader == "a range" else {}))
+    held = origin.expect("/x")
+    crowd = lab.crowd(shield, 10).get("/x", **part)
+    shield.wait_metric("collapsed_requests_total", 10)
+    origin.on("/x", Reply("a second fetch"))
+    held.respond(503, body=b"busy")
+    assert {(a.status, a.body) for a in [first.response()] + crowd.responses()} == {(503, b"busy")}
+    assert origin.count() == 1
+
+
 def test_a_404_with_a_lifetime_is_stored(lab):
     origin = lab.origin().on("/x", Reply("none here", 404, Cache_Control="max-age=60"))
     shield = lab.shield(origin)

@@ -1,4 +1,6 @@
 """Connections to the origin: names, several servers, reuse, and what is tried again."""
+import os
+import signal
 import socket
 
 import pytest
@@ -116,6 +118,25 @@ def test_a_get_is_repeated_once_when_a_kept_connection_dies(lab):
     assert client.response().body == b"x"
     shield.wait_metric("origin_requests_total", 1, kind="retry")
     assert origin.count("/x") == 2
+
+
+def test_a_get_on_a_connection_that_has_died_meanwhile_is_repeated_at_once(lab):
+    """RFC 9112 section 9.3.1: the request and the reset of its kept connection meet in one turn of the loop."""
+    origin = lab.origin().on_all(cacheable("x"))
+    shield = lab.shield(origin, sets={"origins.default.head_timeout": "1h"})
+    client = lab.client(shield)
+    client.ask("/warm")
+    assert lab.ask(shield, "/warm").cache["hit"]  # its loop has been round: what comes next comes in our order
+    shield.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, shield.process.pid, os.WSTOPPED)
+    client.request("/x")
+    for connection in list(origin.open):
+        connection.abort()
+    shield.send_signal(signal.SIGCONT)
+    answer = client.response()
+    assert (answer.status, answer.body) == (200, b"x")
+    shield.wait_metric("origin_requests_total", 1, kind="retry")
+    assert origin.count("/x") == 1
 
 
 def test_a_get_is_not_repeated_twice(lab):

@@ -1,4 +1,6 @@
 """Ranges from hits, and from an object that is still arriving (RFC 9110 section 14)."""
+import threading
+
 import pytest
 
 from scripted_origin import cacheable
@@ -44,6 +46,7 @@ def test_not_satisfiable(lab, asked):
     client = lab.client(shield)
     answer = client.ask("/x", Range=asked)
     assert answer.status == 416 and answer["Content-Range"] == f"bytes */{N}"
+    assert answer["Date"] and answer.fields.joined("Via") == "1.1 shield"  # RFC 9110 sections 6.6.1 and 7.6.3
     assert client.ask("/x").body == BODY
     assert origin.count() == 1
 
@@ -169,3 +172,50 @@ def test_a_huge_object_is_never_fetched_for_a_part(lab):
             client.request("/x", Range="bytes=100-199")
     held.wait_closed()
     assert origin.count() == 3
+
+
+def test_a_part_of_what_may_not_be_stored(lab):
+    """DESIGN section 4, ranges: an answer that will not be kept is closed at its head, and the part asked for alone."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x", Range="bytes=100-199")
+    held = origin.expect("/x")
+    assert "Range" not in held
+    held.send_head(200, {"Cache-Control": "no-store"}, length=N)
+    own = origin.expect("/x")
+    assert own.get("Range") == "bytes=100-199"
+    own.respond(206, {"Cache-Control": "no-store", "Content-Range": f"bytes 100-199/{N}"}, BODY[100:200])
+    is_part(client.response(), 100, 199)
+    held.wait_closed()
+    assert origin.count() == 2
+
+
+@pytest.mark.parametrize("place", ["first", "joined"])
+def test_a_part_of_what_turns_out_too_large(lab, place):
+    """DESIGN section 4: a paced fetch waits for its readers, and one that waits for a later byte would wait for ever."""
+    body = BODY * 300
+    first, last = 2_000_000, 2_000_009
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"store.ram": "1m", "flight.window": "64k"})
+    clients = [lab.client(shield).request("/x", **({} if place == "joined" else {"Range": f"bytes={first}-{last}"}))]
+    held = origin.expect("/x")
+    if place == "joined":
+        clients.append(lab.client(shield).request("/x", Range=f"bytes={first}-{last}"))
+        shield.wait_metric("collapsed_requests_total", 1)
+
+    def feed():
+        try:
+            held.send_head(200, FRESH, chunked=True).chunk(body).last_chunk()
+        except OSError:
+            held.close()  # nobody wants it any more
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    if place == "joined":
+        assert clients[0].response().body == body
+    own = origin.expect("/x")
+    assert own.get("Range") == f"bytes={first}-{last}"
+    own.respond(206, {**FRESH, "Content-Range": f"bytes {first}-{last}/{len(body)}"}, body[first:last + 1])
+    answer = clients[-1].response()
+    assert (answer.status, answer.body) == (206, body[first:last + 1])
+    feeder.join()
+    assert origin.count() == 2

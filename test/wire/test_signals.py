@@ -1,5 +1,7 @@
 """HUP, USR1, TERM, INT and QUIT."""
+import contextlib
 import json
+import resource
 import signal
 import socket
 
@@ -63,6 +65,44 @@ def test_reload_with_requests_under_way(lab, tmp_path):
         reload(shield, r"(?i)reload")
     held.respond(200, FRESH, b"x")
     assert {a.body for a in crowd.responses()} == {b"x"}
+
+
+def test_a_reload_that_raises_the_limit_of_the_origin_moves_its_queue(lab, tmp_path):
+    """DESIGN section 2, max_concurrent: with the next request all who wait go, without waiting for the old limit."""
+    origin = lab.origin()
+    path = tmp_path / "shield.yaml"
+
+    def write(max_concurrent):
+        path.write_text(f"origins: {{ default: {{ servers: ['{origin.url}'], max_concurrent: {max_concurrent} }} }}\n")
+    write(1)
+    shield = lab.shield(args=["-c", path])
+    clients = [lab.client(shield).request(f"/{i}") for i in range(5)]
+    shield.wait_metric("origin_queue_depth", 4)
+    write(100)
+    reload(shield, r"reload: done")
+    clients.append(lab.client(shield).request("/5"))
+    held = [origin.expect(f"/{i}") for i in range(6)]
+    shield.wait_metric("origin_inflight", 6)
+    shield.wait_metric("origin_queue_depth", 0)
+    for i, request in enumerate(held):
+        request.respond(200, FRESH, b"%d" % i)
+        assert clients[i].response().body == b"%d" % i
+
+
+def test_a_reload_keeps_within_the_descriptor_limit(lab, tmp_path):
+    """DESIGN section 2: client.max_connections is lowered to what the hard limit has room for, at a reload too."""
+    origin = lab.origin().on_all(cacheable("x"))
+    shield, _ = configured(lab, tmp_path, origin)
+    resource.prlimit(shield.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+    reload(shield, r"client\.max_connections: lowered from 100000 to 50\b")
+    shield.wait_log(r"reload: done")
+    crowd = [lab.client(shield) for _ in range(50)]
+    shield.wait_metric("client_connections", 50)
+    for _ in range(5):
+        with contextlib.suppress(ConnectionError):  # closed before connect() was through
+            lab.client(shield)
+    shield.wait_metric("limit_reached_total", 5, limit="client.max_connections")
+    assert crowd[0].ask("/x").status == 200
 
 
 def test_without_a_file_hup_changes_nothing(lab):

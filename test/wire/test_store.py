@@ -285,6 +285,33 @@ def test_a_damaged_file_is_set_aside_and_never_served(lab, tmp_path, damage):
     assert origin.count() == asked
 
 
+@pytest.mark.parametrize("when", ["running", "started again"])
+def test_a_damaged_chunk_is_a_miss_and_fetched_again(lab, tmp_path, when):
+    """DESIGN section 5: never a wrong byte; who is within the body is cut, and the store drops the object for a new fetch."""
+    body = os.urandom(3_000_000)
+    origin = lab.origin().on("/x", cacheable(body, 3600))
+    sets = {"store.ram": "2m", "store.size": "64m"}
+    shield = lab.shield(origin, store=tmp_path, sets=sets)
+    assert lab.ask(shield, "/x").body == body
+    shield.wait_stored()
+    if when == "started again":
+        assert shield.stop() == 0
+    data = max((os.path.join(tmp_path, name) for name in os.listdir(tmp_path)), key=os.path.getsize)
+    with open(data, "r+b") as f:
+        at = f.read().index(body[1_500_000:1_500_032])
+        f.seek(at)
+        f.write(bytes(byte ^ 1 for byte in body[1_500_000:1_500_032]))
+    if when == "started again":
+        shield = lab.shield(origin, store=tmp_path, sets=sets)
+
+    assert lab.ask(shield, "/x").is_cut
+    shield.wait_metric("store_objects", 0)
+    answers = [lab.ask(shield, "/x") for _ in range(3)]
+    assert all(a.body == body for a in answers)
+    assert ["hit" in a.cache for a in answers] == [False, True, True]
+    assert origin.count() == 2
+
+
 def test_a_store_that_cannot_be_made_is_told_at_once(lab, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"not a directory")

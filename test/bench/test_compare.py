@@ -1,0 +1,67 @@
+"""`compare` from end to end, with loads that take a second."""
+import csv
+import io
+
+import pytest
+
+from bench_tool import ROOT, bench, bench_json
+
+SCENARIOS = {
+    "cold": "origin size=16k&delay=50ms\nload --stampede -c 50 /cold\ngate fetches-per-epoch 1\ngate failed 0\n",
+    "hot-key": "origin size=4k&delay=20ms&cache-control=max-age=1\nload -c 20 -R 0.2k -d 1500ms /hot\n"
+               "gate fetches-per-epoch 1\ngate failed 0\n",
+    "vary": "origin size=4k&delay=20ms&vary=Accept-Language\n"
+            "load --stampede -c 30 --vary Accept-Language:de|fr|it /v\ngate fetches 3\ngate failed 0\n",
+}
+
+
+@pytest.fixture
+def scenarios(tmp_path):
+    for name, text in SCENARIOS.items():
+        (tmp_path / name).write_text(f"# {name} - a small one.\n{text}")
+    return ",".join(str(tmp_path / name) for name in SCENARIOS)
+
+
+def test_shield_and_nginx(scenarios, tmp_path):
+    log, page = tmp_path / "log.hdr", tmp_path / "page.html"
+    code, report = bench_json("compare", "--dir", ROOT + "/bench", "-o", "json", "--hdr", str(log), "--html",
+                              str(page), "--scenario", scenarios, "nginx", "shield")
+    assert code == 0 and report["schema"] == "shield-bench/compare/1"
+    assert [s["scenario"] for s in report["scenarios"]] == list(SCENARIOS)
+    for scenario in report["scenarios"]:
+        nginx, shield = scenario["peers"]
+        assert [nginx["peer"], shield["peer"]] == ["nginx", "shield"]
+        assert shield["origin"]["fetches_per_epoch"] == 1 and shield["gates_hold"] is True
+        assert sum(shield["edges"]["errors"].values()) == 0
+        assert shield["samples"][-1]["answers"] == shield["edges"]["requests"]
+        assert shield["samples"][-1]["fetches"] == shield["origin"]["fetches"]
+        assert "left_out" in nginx or nginx["edges"]["requests"] == shield["edges"]["requests"]
+    cold, hot, vary = [s["peers"][1] for s in report["scenarios"]]
+    assert cold["collapse"] == 50 and cold["edges"]["mode"] == "stampede"
+    assert cold["edges"]["wait_last_us"]["count"] == 50
+    assert hot["edges"]["mode"] == "open" and hot["edges"]["rate"] == 200
+    assert vary["origin"]["fetches"] == 3 and vary["collapse"] == 10
+    tags = [line.split(",")[0] for line in log.read_text().splitlines()[3:]]
+    assert "Tag=cold.shield.first_byte" in tags and "Tag=hot-key.shield.last_byte" in tags
+    assert "<svg" in page.read_text()
+
+
+def test_csv(scenarios):
+    code, out, err = bench("compare", "--dir", ROOT + "/bench", "-o", "csv", "--scenario", scenarios, "shield")
+    assert code == 0, err
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["scenario"] for row in rows] == list(SCENARIOS)
+    assert all(row["peer"] == "shield" and row["failed"] == "0" and row["gates_hold"] == "1" for row in rows)
+    assert rows[0]["fetches"] == "1" and rows[2]["fetches"] == "3"
+    assert None not in rows[0] and None not in rows[0].values()
+
+
+def test_a_gate_decides(scenarios, tmp_path):
+    (tmp_path / "strict").write_text("# strict - what nobody can.\norigin size=1k\nload -n 5 /x\ngate fetches 0\n")
+    code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "strict"), "shield")
+    assert code == 1 and "shield: gate fetches does not hold" in out
+
+
+def test_a_missing_peer_is_named(scenarios, tmp_path):
+    code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "cold"), "nobody", "shield")
+    assert code == 0 and "nobody" in out and "left out" in out

@@ -48,7 +48,6 @@ struct flight {
     bool storing;             /* the object is to be kept: in memory, on disk, or both */
     bool filling_disk;        /* the store takes its chunks */
     bool attached;            /* in the table */
-    bool holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
     struct loop_timer hold_timer; /* looks whether the store has caught up */
     bool deferred;                /* the news wait for the end of a small body; see settle */
     uint64_t started_us;
@@ -66,6 +65,7 @@ struct flight {
     atomic_bool asked;         /* the origin: from here on whoever joins is collapsed */
     _Atomic int64_t uncounted; /* joined, but not counted as collapsed: the disk may answer yet */
     atomic_bool fenced;        /* set by any thread; see flight_fence */
+    atomic_bool holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
     atomic_bool paced;         /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
     struct mail check_mail; /* to the owner: waiters have left or read on */

@@ -126,6 +126,15 @@ static uint32_t retry_after_s(const struct flight *f, const struct http_head *he
     return (uint32_t)MIN(s, f->env->loop->config->flight.retry_after_max_ms / 1000);
 }
 
+/* Whether a 304 may come: to our validation, or to the client's own (RFC 9110 section 15.4.5). */
+static bool was_asked_conditionally(const struct flight *f)
+{
+    const struct http_head *r = &f->request_head;
+    return f->what.validating != NULL ||
+           (f->what.mode != FORWARD_SHARED &&
+            (http_has(r, FIELD_IF_NONE_MATCH) || http_has(r, FIELD_IF_MODIFIED_SINCE)));
+}
+
 static void on_head(struct origin_call *c, const struct http_head *head)
 {
     struct flight *f = container_of(c, struct flight, call);
@@ -136,6 +145,10 @@ static void on_head(struct origin_call *c, const struct http_head *head)
     else if (c->body.framing == BODY_NONE && http_has(head, FIELD_CONTENT_LENGTH))
         units_parse_uint(http_value(head, FIELD_CONTENT_LENGTH), &f->announced_length);
 
+    if (head->status == 304 && !was_asked_conditionally(f)) {
+        flight_fail(f, ERR_PROTOCOL);
+        return;
+    }
     if (head->status == 304 && f->what.validating != NULL) {
         err = flight_take_renewed(f, head);
     } else {
@@ -184,7 +197,9 @@ void flight_hold_or_go_on(struct flight *f)
         f->holding = true;
         metric_limit(f->env->loop->metrics, WINDOW);
         origin_call_pause(&f->call);
-        if (!atomic_load(&f->paced))
+        if (atomic_load(&f->paced))
+            flight_broadcast(f); /* readers tell of each step from now on, and of where they are */
+        else
             timer_set(f->env->loop, &f->hold_timer, 0);
     } else if (f->holding && behind < window / 2) {
         f->holding = false;

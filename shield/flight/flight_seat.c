@@ -226,7 +226,8 @@ void flight_waiter_read_to(struct flight_waiter *w, uint64_t position)
     if (f == NULL || !flight_is_paced(f))
         return;
     uint32_t chunk_bytes = object_chunk_bytes(f->object); /* nothing smaller leaves memory */
-    if (before / chunk_bytes != position / chunk_bytes && find_lowest(&f->seats[loop_current()->id]))
+    bool matters = before / chunk_bytes != position / chunk_bytes || atomic_load(&f->holding);
+    if (before != position && matters && find_lowest(&f->seats[loop_current()->id]))
         mail_check(f);
 }
 

@@ -152,8 +152,26 @@ static struct object *renew(struct flight *f, struct object *old, const struct h
     return h != NULL ? object_with_head(old, h) : NULL;
 }
 
+static struct span opaque_tag(struct span etag)
+{
+    return span_starts(etag, SPAN("W/")) ? span_from(etag, 2) : etag;
+}
+
+/* A 304 that names another validator than the one it was asked about tells nothing of what we have (RFC 9111
+ * section 4.3.4). */
+static bool is_about_ours(const struct flight *f, const struct http_head *not_modified)
+{
+    struct span ours = object_head(f->what.validating)->validators.etag;
+    struct span theirs = http_value(not_modified, FIELD_ETAG);
+    return theirs.len == 0 || ours.len == 0 || span_eq(opaque_tag(ours), opaque_tag(theirs));
+}
+
 int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
 {
+    if (!is_about_ours(f, not_modified)) {
+        object_set_flags(f->what.validating, OBJECT_UNWANTED, 0); /* the next request asks for all of it */
+        return ERR_PROTOCOL;
+    }
     f->object = renew(f, f->what.validating, not_modified, &f->verdict);
     if (f->object == NULL)
         return ERR_NOMEM;

@@ -271,7 +271,7 @@ static void on_timer(struct loop_timer *t)
 void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const struct origin_call_ops *ops,
                        const struct origin_call_request *request)
 {
-    REQUIRE(loop_is_current(pool->loop) && c->state == CALL_IDLE && c->head.len > 0);
+    REQUIRE(loop_is_current(pool->loop) && c->state == CALL_IDLE && (c->head.len > 0 || c->head.failed));
     c->ops = ops;
     c->pool = pool;
     c->request = *request;

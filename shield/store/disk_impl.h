@@ -115,7 +115,8 @@ struct disk_drop_op {
 struct disk_fill {
     struct disk_op op;    /* under disk.lock, as the next four lines */
     struct list_node all; /* of the disk's fills */
-    bool sealed, aborted;
+    bool sealed;
+    atomic_bool aborted;
     uint32_t ready, taken;  /* chunks handed over; of these, those in batches */
     struct object *renewed; /* a later head for it, or NULL */
 

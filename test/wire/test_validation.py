@@ -301,3 +301,25 @@ def test_a_head_freshens_what_is_stored(lab):
     answer = lab.ask(shield, "/x")
     assert answer.cache["hit"] and answer.body == b"version 1"
     assert origin.count() == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_304_that_nobody_asked_for_is_the_origins_mistake(lab, method):
+    """RFC 9110 section 15.4.5."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x", method, **({"body": b"x"} if method == "POST" else {}))
+    origin.expect("/x").send(b"HTTP/1.1 304 Not Modified\r\nETag: \"b\"\r\n\r\n").finish()
+    assert client.response().status == 502
+
+
+def test_a_304_about_another_validator_renews_nothing(lab):
+    """RFC 9111 section 4.3.4."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"stale.if_disconnected": "0"})
+    make_stale(lab, shield, origin, {**BRIEF, "ETag": ETAG})
+    client = lab.client(shield).request("/x")
+    held = origin.expect("/x")
+    assert held.get("If-None-Match") == ETAG
+    held.send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nETag: \"another\"\r\n\r\n").finish()
+    assert client.response().status == 502

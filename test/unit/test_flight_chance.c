@@ -1,0 +1,431 @@
+/* Hundreds of schedules by chance: who comes, who leaves, how the origin behaves; and what must hold whatever
+ * happens. */
+#include "shield/flight/flight.h"
+
+#include "test/unit/flight_rig.h"
+
+enum { SCHEDULES = 250, CLIENTS = 24, KEYS = 3, LOOPS = 2, CONNS = 64, VARIANTS = 3 };
+
+struct dice {
+    uint64_t state;
+};
+
+static uint64_t roll(struct dice *d, uint64_t below)
+{
+    d->state = d->state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (d->state >> 33) % below;
+}
+
+/* ---- the origin: one thread, whose behaviour follows from the request and the seed ---- */
+
+enum manner {
+    CACHEABLE, /* shareable with its head */
+    CHUNKED,
+    UNTIL_CLOSE,
+    VARYING,     /* on X-V */
+    CUT_OFF,     /* shareable, and ends in the middle */
+    PRIVATE_ONE, /* from here on: not shareable once its head is out */
+    VALIDATE,
+    MISSING, /* 404 */
+    BROKEN,  /* 500 */
+    BROKEN_PRIVATE,
+    NO_ANSWER, /* closed before a head */
+    RUDE,      /* not HTTP */
+    MANNERS
+};
+
+static const struct {
+    const char *name;
+    int status;
+    const char *fields;
+    bool is_shareable;
+} manners[MANNERS] = {
+    [CACHEABLE] = {"cacheable", 200, FRESH, true},
+    [CHUNKED] = {"chunked", 200, FRESH, true},
+    [UNTIL_CLOSE] = {"until close", 200, FRESH, true},
+    [VARYING] = {"varying", 200, FRESH "Vary: X-V\r\n", true},
+    [CUT_OFF] = {"cut off", 200, FRESH, true},
+    [PRIVATE_ONE] = {"private", 200, PRIVATE, false},
+    [VALIDATE] = {"to be validated", 200, "Cache-Control: no-cache\r\nETag: \"e\"\r\n", false},
+    [MISSING] = {"missing", 404, "", false},
+    [BROKEN] = {"broken", 500, "", false},
+    [BROKEN_PRIVATE] = {"broken and private", 500, PRIVATE, false},
+    [NO_ANSWER] = {"no answer", 0, NULL, true},
+    [RUDE] = {"rude", 0, NULL, true},
+};
+
+struct serving {
+    struct peer peer;
+    bool is_open, is_busy, head_is_out,
+        counts;  /* counts: a shareable fetch runs here as far as anybody can know */
+    char id[96]; /* method, path, variant */
+    enum manner manner;
+    uint64_t length, sent, salt;
+    int turns; /* until the next step */
+};
+
+static struct {
+    struct origin *origin;
+    pthread_t thread;
+    struct dice dice;
+    uint64_t object_max; /* what is larger is not kept */
+    struct serving at[CONNS];
+    atomic_bool must_end;
+    _Atomic int requests, overlaps;
+} sim;
+
+static void stop_serving(struct serving *s, bool by_reset)
+{
+    if (by_reset)
+        peer_reset(&s->peer);
+    else
+        peer_close(&s->peer);
+    s->is_open = s->is_busy = s->counts = false;
+}
+
+/* Whether the other side has ended this connection: then its fetch has ended, though we have not read that
+ * yet. Its end may come a little behind a request from another loop; since nobody answers meanwhile, a fetch
+ * that runs goes on. */
+static bool has_ended(const struct serving *s)
+{
+    char byte;
+    struct pollfd p = {.fd = s->peer.fd, .events = POLLIN};
+    if (poll(&p, 1, 200) != 1)
+        return false;
+    ssize_t n = recv(s->peer.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+static void take_request(struct serving *s, const char *end)
+{
+    char method[8], path[64], variant[16] = "-";
+    size_t n = (size_t)(end + 4 - s->peer.in);
+    REQUIRE(sscanf(s->peer.in, "%7s %63s", method, path) == 2);
+    const char *v = strstr(s->peer.in, "X-V: ");
+    if (v != NULL && v < end)
+        sscanf(v, "X-V: %15[^\r]", variant);
+    snprintf(s->id, sizeof s->id, "%s %s %s", method, path, variant);
+    peer_take(&s->peer, n);
+    atomic_fetch_add(&sim.requests, 1);
+    for (int i = 0; i < CONNS; i++)
+        if (sim.at[i].counts && strcmp(sim.at[i].id, s->id) == 0 && !has_ended(&sim.at[i]) && !has_ended(s) &&
+            !has_ended(s)) {
+            fprintf(stderr, "two shareable fetches at a time: %s; one is %s, %llu of %llu bytes sent\n",
+                    s->id, manners[sim.at[i].manner].name, (unsigned long long)sim.at[i].sent,
+                    (unsigned long long)sim.at[i].length);
+            atomic_fetch_add(&sim.overlaps, 1);
+        }
+    s->is_busy = s->counts = true;
+    s->head_is_out = false;
+    s->manner = (enum manner)roll(&sim.dice, MANNERS);
+    s->length = roll(&sim.dice, 4) == 0 ? roll(&sim.dice, 300000) : roll(&sim.dice, 3000);
+    s->salt = roll(&sim.dice, 256);
+    s->sent = 0;
+    s->turns = (int)roll(&sim.dice, 6);
+    if (strcmp(method, "HEAD") == 0)
+        s->length = 0;
+}
+
+static void send_head_of(struct serving *s)
+{
+    char head[400];
+    if (s->manner == NO_ANSWER || s->manner == RUDE) {
+        s->counts = false;
+        if (s->manner == RUDE)
+            send(s->peer.fd, "what?\r\n\r\n", 9, MSG_NOSIGNAL);
+        stop_serving(s, roll(&sim.dice, 2) == 0);
+        return;
+    }
+    bool is_head = strncmp(s->id, "HEAD", 4) == 0;
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%s", manners[s->manner].status,
+                     manners[s->manner].fields);
+    if (s->manner == CHUNKED && !is_head)
+        n += snprintf(head + n, sizeof head - (size_t)n, "Transfer-Encoding: chunked\r\n");
+    else if (s->manner != UNTIL_CLOSE || is_head)
+        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %llu\r\n",
+                      (unsigned long long)(s->manner == CUT_OFF && !is_head ? s->length + 1 : s->length));
+    n += snprintf(head + n, sizeof head - (size_t)n, "\r\n");
+    s->head_is_out = true;
+    if (!manners[s->manner].is_shareable || s->length == 0)
+        s->counts = false; /* before it is known over there */
+    if (send(s->peer.fd, head, (size_t)n, MSG_NOSIGNAL) < 0)
+        stop_serving(s, false);
+}
+
+static bool send_piece(struct serving *s)
+{
+    static char piece[100000];
+    size_t n = (size_t)MIN(s->length - s->sent, 1 + roll(&sim.dice, 60000));
+    char size[24];
+    put_bytes(piece, s->salt, s->sent, n);
+    bool cannot_be_joined =
+        s->length > sim.object_max && s->sent + n >= CHUNK_SMALL; /* its beginning may be gone */
+    if (s->sent + n == s->length || cannot_be_joined)
+        s->counts = false; /* its last byte ends it */
+    if (s->manner == CHUNKED) {
+        int k = snprintf(size, sizeof size, "%zx\r\n", n);
+        send(s->peer.fd, size, (size_t)k, MSG_NOSIGNAL);
+    }
+    for (size_t at = 0; at < n;) {
+        ssize_t k = send(s->peer.fd, piece + at, n - at, MSG_NOSIGNAL);
+        if (k < 0)
+            return false;
+        at += (size_t)k;
+    }
+    s->sent += n;
+    return s->manner != CHUNKED || send(s->peer.fd, "\r\n", 2, MSG_NOSIGNAL) == 2;
+}
+
+static void end_answer(struct serving *s)
+{
+    s->counts = false;
+    bool is_head = strncmp(s->id, "HEAD", 4) == 0;
+    if (s->manner == CHUNKED && !is_head)
+        send(s->peer.fd, "0\r\n\r\n", 5, MSG_NOSIGNAL);
+    if (!is_head && (s->manner == UNTIL_CLOSE || s->manner == CUT_OFF))
+        stop_serving(s, s->manner == CUT_OFF && roll(&sim.dice, 2) == 0);
+    else if (roll(&sim.dice, 8) == 0) /* an idle connection dies */
+        stop_serving(s, roll(&sim.dice, 2) == 0);
+    s->is_busy = false;
+}
+
+/* One step of one connection, when its time has come. */
+static void serve_step(struct serving *s)
+{
+    if (s->turns-- > 0)
+        return;
+    s->turns = (int)roll(&sim.dice, 4);
+    if (!s->head_is_out)
+        send_head_of(s);
+    else if (s->sent < s->length) {
+        if (!send_piece(s))
+            stop_serving(s, false);
+    } else
+        end_answer(s);
+}
+
+static void read_requests(struct serving *s)
+{
+    ssize_t n = recv(s->peer.fd, s->peer.in + s->peer.len, sizeof s->peer.in - 1 - s->peer.len, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+        stop_serving(s, false);
+        return;
+    }
+    s->peer.len += n > 0 ? (size_t)n : 0;
+    s->peer.in[s->peer.len] = '\0';
+    const char *end = strstr(s->peer.in, "\r\n\r\n");
+    if (end != NULL)
+        take_request(s, end);
+}
+
+static void *serve(void *unused)
+{
+    while (!atomic_load(&sim.must_end)) {
+        struct pollfd fds[CONNS + 1] = {{.fd = sim.origin->fd, .events = POLLIN}};
+        bool busy = false;
+        for (int i = 0; i < CONNS; i++) {
+            fds[i + 1] = (struct pollfd){.fd = sim.at[i].is_open ? sim.at[i].peer.fd : -1, .events = POLLIN};
+            busy |= sim.at[i].is_busy;
+        }
+        poll(fds, CONNS + 1, busy ? 0 : 1);
+        for (int i = 0; i < CONNS; i++) {
+            struct serving *s = &sim.at[i];
+            if (s->is_open && fds[i + 1].revents != 0)
+                read_requests(s);
+            if (s->is_open && s->is_busy)
+                serve_step(s);
+        }
+        for (int i = 0; i < CONNS && (fds[0].revents & POLLIN); i++) {
+            if (sim.at[i].is_open)
+                continue;
+            peer_accept(sim.origin, &sim.at[i].peer);
+            sim.at[i].is_open = true;
+            break;
+        }
+    }
+    for (int i = 0; i < CONNS; i++)
+        if (sim.at[i].is_open)
+            stop_serving(&sim.at[i], false);
+    return NULL;
+}
+
+static void start_sim(struct origin *o, uint64_t seed, uint64_t object_max)
+{
+    memset(&sim, 0, sizeof sim);
+    sim.origin = o;
+    sim.dice.state = seed;
+    sim.object_max = object_max;
+    assert_int_equal(pthread_create(&sim.thread, NULL, serve, NULL), 0);
+}
+
+static void stop_sim(void)
+{
+    atomic_store(&sim.must_end, true);
+    pthread_join(sim.thread, NULL);
+}
+
+/* ---- the clients ---- */
+
+/* What the schedule lets happen on a loop, one after the other. */
+struct action {
+    struct mail mail;
+    struct client *client;
+    enum { ASK, LEAVE, SLOW_DOWN, READ_ON } what;
+};
+
+static void deliver_action(struct mail *m)
+{
+    struct action *a = container_of(m, struct action, mail);
+    struct client *c = a->client;
+    switch (a->what) {
+    case ASK:
+        ask_cache(c);
+        break;
+    case LEAVE:
+        leave_flight(c);
+        break;
+    case SLOW_DOWN:
+        c->stops_reading = true;
+        break;
+    case READ_ON:
+        read_again(c);
+        break;
+    }
+}
+
+static void post(struct action *a, struct client *c, int what)
+{
+    *a = (struct action){.mail.deliver = deliver_action, .client = c};
+    a->what = what;
+    loop_post(c->rig->base.loops[c->at], &a->mail);
+}
+
+static void pass_time(struct dice *d)
+{
+    for (uint64_t n = roll(d, 4) == 0 ? roll(d, 2000) : 0; n > 0; n--)
+        sched_yield();
+}
+
+static void check_outcome(const struct client *c, int schedule)
+{
+    bool whole = c->outcome == SERVED || c->outcome == HIT || c->outcome == STALE;
+    if (c->body_is_bad)
+        fail_msg("schedule %d: %s: bytes of two bodies; outcome %d, status %d, method %d, variant %s",
+                 schedule, c->path, c->outcome, c->status, c->method, c->variant);
+    if (c->outcome == FAILED && c->err == ERR_BUSY)
+        fail_msg("schedule %d: %s: a limit that is not there", schedule, c->path);
+    if (whole && c->object != NULL && c->bytes != object_length(c->object))
+        fail_msg("schedule %d: %s: %llu bytes of %llu", schedule, c->path, (unsigned long long)c->bytes,
+                 (unsigned long long)object_length(c->object));
+    if ((c->outcome == FAILED || c->outcome == CUT) && c->err == 0)
+        fail_msg("schedule %d: %s: failed with success", schedule, c->path);
+    if (c->lookups > 20)
+        fail_msg("schedule %d: %s: %d lookups", schedule, c->path, c->lookups);
+}
+
+static void run_schedule(struct flight_rig *r, int schedule, uint64_t seed)
+{
+    static struct client clients[CLIENTS];
+    static struct action actions[CLIENTS][3];
+    static const char *const variants[VARIANTS] = {NULL, "1", "2"};
+    struct dice d = {seed};
+    unsigned n = 2 + (unsigned)roll(&d, CLIENTS - 1);
+    unsigned keys = 1 + (unsigned)roll(&d, KEYS);
+    for (unsigned k = 0; k < n; k++) {
+        struct client *c = &clients[k];
+        char path[32];
+        snprintf(path, sizeof path, "/%d/%u", schedule, (unsigned)roll(&d, keys));
+        client_init(c, r, (unsigned)roll(&d, LOOPS), path);
+        c->method = roll(&d, 8) == 0 ? METHOD_HEAD : METHOD_GET;
+        c->variant = variants[roll(&d, VARIANTS)];
+        post(&actions[k][0], c, ASK);
+        pass_time(&d);
+        struct client *other = &clients[roll(&d, k + 1)];
+        unsigned which = (unsigned)(other - clients);
+        if (roll(&d, 3) == 0 && actions[which][1].client == NULL)
+            post(&actions[which][1], other, LEAVE);
+        else if (roll(&d, 6) == 0 && actions[k][1].client == NULL) {
+            post(&actions[k][1], c, SLOW_DOWN);
+            pass_time(&d);
+        }
+        pass_time(&d);
+    }
+    for (unsigned k = 0; k < n; k++)
+        post(&actions[k][2], &clients[k], READ_ON);
+    for (unsigned k = 0; k < n; k++) {
+        AWAIT(clients[k].outcome != WAITING);
+        check_outcome(&clients[k], schedule);
+    }
+    for (unsigned i = 0; i < LOOPS; i++)
+        rig_on(r->base.loops[i], do_nothing, NULL); /* all actions have been through */
+    for (unsigned k = 0; k < n; k++)
+        client_done(&clients[k]);
+    memset(actions, 0, sizeof actions);
+    assert_int_equal(metrics_total(METRIC_WAITERS), 0);
+    AWAIT_COUNT(metrics_total(METRIC_FLIGHTS), 0);
+    assert_int_equal(metrics_total(METRIC_VIOLATION_ONE_FLIGHT), 0);
+}
+
+static uint64_t seed_of_this_run(void)
+{
+    const char *given = getenv("SHIELD_TEST_SEED");
+    return given != NULL ? strtoull(given, NULL, 0) : 20260101;
+}
+
+static void run_all(const struct config_override *settings, uint64_t object_max)
+{
+    struct flight_rig *r = calloc(1, sizeof *r);
+    struct dice d = {seed_of_this_run()};
+    assert_non_null(r);
+    origin_open(&r->origin);
+    flight_rig_start(r, LOOPS, settings);
+    start_sim(&r->origin, d.state + 1, object_max);
+    for (int schedule = 0; schedule < SCHEDULES; schedule++) {
+        d.state += (uint64_t)schedule * 2654435761u;
+        roll(&d, 2);
+        run_schedule(r, schedule, d.state);
+    }
+    assert_int_equal(atomic_load(&sim.overlaps), 0);
+    assert_true(atomic_load(&sim.requests) > SCHEDULES / 2);
+    stop_sim();
+    flight_rig_stop(r);
+    origin_close(&r->origin);
+    free(r);
+}
+
+static void by_chance(void **state)
+{
+    run_all(NULL, UINT64_MAX);
+}
+
+/* Every object is dropped behind its slowest reader, or not kept at all. */
+static void by_chance_with_little_room(void **state)
+{
+    static const struct config_override settings[] = {{"store.object_max", "100k"},
+                                                      {"flight.window", "64k"},
+                                                      {"flight.finish", "never"},
+                                                      {"store.ram", "1m"},
+                                                      {NULL, NULL}};
+    run_all(settings, 100 * 1024);
+}
+
+static void by_chance_with_few_connections(void **state)
+{
+    static const struct config_override settings[] = {{"origins.default.max_concurrent", "2"},
+                                                      {"flight.finish", "always"},
+                                                      {"flight.error_ttl", "0"},
+                                                      {NULL, NULL}};
+    run_all(settings, UINT64_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) /* one of them alone */
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(by_chance),
+        cmocka_unit_test(by_chance_with_little_room),
+        cmocka_unit_test(by_chance_with_few_connections),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -135,10 +135,7 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
         what.variant = buf_span(scratch);
         what.variant_known = !scratch->failed;
     }
-    if (stale != NULL && what.method == METHOD_GET && (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
-        what.validating = stale;
-    if (stale != NULL && what.method == METHOD_HEAD)
-        what.freshens = stale;
+    what.stored = stale;
     struct flight *f = flight_new(q->env, &what, true);
     if (f == NULL) {
         shard_tidy(s, e, loop_now_ms(l));
@@ -389,9 +386,9 @@ static void mark_error(struct shard *s, struct entry *e, int err)
 /* A 304 has renewed a response in a way that forbids to keep it. */
 static bool drop_validated(struct entry *e, const struct flight_request *what, struct object *fallen[2])
 {
-    object_set_flags(what->validating, OBJECT_UNWANTED, 0);
+    object_set_flags(what->stored, OBJECT_UNWANTED, 0);
     if (e != NULL)
-        entry_take_variant(e, what->validating, &fallen[0]);
+        entry_take_variant(e, what->stored, &fallen[0]);
     return true;
 }
 

@@ -26,7 +26,8 @@ bool flight_is_over(const struct flight *f)
 static bool holds_together(const struct flight *f)
 {
     enum flight_news news = (enum flight_news)atomic_load_explicit(&f->news, memory_order_relaxed);
-    bool has_head = news == NEWS_HEAD || news == NEWS_HEAD_LEADER || news == NEWS_HEAD_ALONE || news == NEWS_ERROR_ALONE;
+    bool has_head =
+        news == NEWS_HEAD || news == NEWS_HEAD_LEADER || news == NEWS_HEAD_ALONE || news == NEWS_ERROR_ALONE;
     return (f->state >= F_BODY || !has_head) && (!has_head || f->object != NULL) &&
            (!flight_is_over(f) || !f->attached) && (f->shared || !f->attached);
 }
@@ -52,8 +53,7 @@ void flight_unref(struct flight *f)
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
         return;
     object_unref(&f->object);
-    object_unref(&f->what.validating);
-    object_unref(&f->what.freshens);
+    object_unref(&f->what.stored);
     object_unref(&f->freshened);
     arena_fini(&f->arena);
     buf_fini(&f->call.head);
@@ -67,7 +67,7 @@ static int copy_request(struct flight *f, const struct flight_request *from)
     struct arena *a = &f->arena;
     struct flight_request *to = &f->what;
     *to = *from;
-    to->validating = to->freshens = NULL;
+    to->stored = NULL;
     if (http_head_copy(&f->request_head, from->head, a) != 0)
         return ERR_NOMEM;
     to->head = &f->request_head;
@@ -77,10 +77,8 @@ static int copy_request(struct flight *f, const struct flight_request *from)
         if (parts[i]->p == NULL)
             return ERR_NOMEM;
     }
-    if (from->validating != NULL)
-        to->validating = object_ref(from->validating);
-    if (from->freshens != NULL)
-        to->freshens = object_ref(from->freshens);
+    if (from->stored != NULL)
+        to->stored = object_ref(from->stored);
     return 0;
 }
 
@@ -161,7 +159,7 @@ static bool leave_table(struct flight *f, struct object *kept, int err)
 /* Nothing came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section 4). */
 static bool fall_back(struct flight *f, int err)
 {
-    struct object *o = f->what.validating != NULL ? f->what.validating : f->what.freshens;
+    struct object *o = f->what.stored;
     const struct config *cfg = f->env->loop->config;
     bool disconnected = err_is_no_answer(err);
     if (f->object != NULL || o == NULL || atomic_load(&f->fenced) ||
@@ -272,10 +270,7 @@ static void on_disk_done(struct disk_get *get)
     } else {
         if (atomic_load(&f->fenced))
             object_unref(&o);
-        if (f->what.method == METHOD_HEAD)
-            f->what.freshens = o;
-        else
-            f->what.validating = o;
+        f->what.stored = o;
         if (atomic_load(&f->waiters) == 0)
             abandon(f);
         else
@@ -306,7 +301,7 @@ void flight_launch(struct flight *f)
         if (w->is_leader)
             f->leader = w;
     }
-    if (f->shared && f->env->disk != NULL && f->what.validating == NULL && f->what.freshens == NULL)
+    if (f->shared && f->env->disk != NULL && f->what.stored == NULL)
         ask_disk(f);
     else
         flight_ask_origin(f);

@@ -65,9 +65,9 @@ struct flight_request {
     enum forward_mode mode;
     enum http1_framing content;
     uint64_t content_length;
-    struct object *validating; /* a stored response to validate, or NULL; a reference is taken */
     struct object
-        *freshens; /* of a HEAD: the stored GET that its answer may renew (RFC 9111 section 4.3.5), or NULL */
+        *stored;    /* what its answer renews or replaces, or NULL; a reference is taken. A GET validates it
+                     * where it has a validator; a HEAD may freshen it (RFC 9111 section 4.3.5) */
     uint32_t epoch; /* the table's note of when it was asked for */
     bool may_store; /* solo: its answer may be stored where the policy permits */
     struct span client_ip;

@@ -44,10 +44,10 @@ struct flight {
     struct origin_call call;
     struct disk_get get;
     struct verdict verdict;
-    struct object *freshened; /* what.freshens with the fields of the HEAD's answer */
-    bool storing;             /* the object is to be kept: in memory, on disk, or both */
-    bool filling_disk;        /* the store takes its chunks */
-    bool attached;            /* in the table */
+    struct object *freshened;     /* what.stored with the fields of the HEAD's answer */
+    bool storing;                 /* the object is to be kept: in memory, on disk, or both */
+    bool filling_disk;            /* the store takes its chunks */
+    bool attached;                /* in the table */
     struct loop_timer hold_timer; /* looks whether the store has caught up */
     bool deferred;                /* the news wait for the end of a small body; see settle */
     uint64_t started_us;
@@ -65,8 +65,9 @@ struct flight {
     atomic_bool asked;         /* the origin: from here on whoever joins is collapsed */
     _Atomic int64_t uncounted; /* joined, but not counted as collapsed: the disk may answer yet */
     atomic_bool fenced;        /* set by any thread; see flight_fence */
-    atomic_bool holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
-    atomic_bool paced;         /* nobody keeps the object: its slowest reader sets the pace */
+    atomic_bool
+        holding;       /* the origin has been stopped: the slowest reader, or the store, is a window behind */
+    atomic_bool paced; /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
     struct mail check_mail; /* to the owner: waiters have left or read on */
     atomic_bool check_mailed;
@@ -85,6 +86,15 @@ struct flight {
 
 struct flight *flight_ref(struct flight *f);
 void flight_unref(struct flight *f);
+
+/* What a 304 would be about: NULL when the request is not a validation. */
+static inline struct object *flight_validating(const struct flight *f)
+{
+    struct object *o = f->what.stored;
+    bool validates =
+        o != NULL && f->what.method == METHOD_GET && (object_head(o)->facts.flags & FACT_HAS_VALIDATOR);
+    return validates ? o : NULL;
+}
 
 /* flight_seat.c: tell every seat that there is news, or progress. */
 void flight_broadcast(struct flight *f);

@@ -22,7 +22,7 @@ static bool is_storable(enum verdict_use use)
  */
 static bool answers_client_conditions(const struct flight *f, int status)
 {
-    return f->what.mode != FORWARD_SHARED && f->what.validating == NULL &&
+    return f->what.mode != FORWARD_SHARED && flight_validating(f) == NULL &&
            (status == 304 || status == 206 || status == 412 || status == 416);
 }
 
@@ -130,7 +130,7 @@ static uint32_t retry_after_s(const struct flight *f, const struct http_head *he
 static bool was_asked_conditionally(const struct flight *f)
 {
     const struct http_head *r = &f->request_head;
-    return f->what.validating != NULL ||
+    return flight_validating(f) != NULL ||
            (f->what.mode != FORWARD_SHARED &&
             (http_has(r, FIELD_IF_NONE_MATCH) || http_has(r, FIELD_IF_MODIFIED_SINCE)));
 }
@@ -149,7 +149,7 @@ static void on_head(struct origin_call *c, const struct http_head *head)
         flight_fail(f, ERR_PROTOCOL);
         return;
     }
-    if (head->status == 304 && f->what.validating != NULL) {
+    if (head->status == 304 && flight_validating(f) != NULL) {
         err = flight_take_renewed(f, head);
     } else {
         judge(f, head);
@@ -157,7 +157,7 @@ static void on_head(struct origin_call *c, const struct http_head *head)
                           : c->body.framing == BODY_LENGTH ? c->body.length
                                                            : LENGTH_UNKNOWN;
         err = flight_take_object(f, head, length);
-        if (err == 0 && f->what.freshens != NULL)
+        if (err == 0 && f->what.stored != NULL && f->what.method == METHOD_HEAD)
             flight_freshen(f, head);
     }
     if (err != 0)
@@ -262,8 +262,9 @@ static void put_request(struct flight *f)
         .content_length = what->content_length,
         .client_ip = what->client_ip,
     };
-    if (what->validating != NULL) {
-        const struct validators *v = &object_head(what->validating)->validators;
+    const struct object *validating = flight_validating(f);
+    if (validating != NULL) {
+        const struct validators *v = &object_head(validating)->validators;
         r.mode = FORWARD_SHARED; /* the client's own conditions are held against what comes of it */
         r.etag = v->etag;
         r.last_modified = v->last_modified;
@@ -276,7 +277,7 @@ void flight_ask_origin(struct flight *f)
     const struct flight_request *what = &f->what;
     struct origin_call_request request = {
         .origin_index = what->origin_index,
-        .kind = what->validating != NULL ? KIND_REVALIDATE : what->kind,
+        .kind = flight_validating(f) != NULL ? KIND_REVALIDATE : what->kind,
         .method = what->method,
         .content = what->content,
         .content_length = what->content_length,

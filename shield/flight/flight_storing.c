@@ -161,7 +161,7 @@ static struct span opaque_tag(struct span etag)
  * section 4.3.4). */
 static bool is_about_ours(const struct flight *f, const struct http_head *not_modified)
 {
-    struct span ours = object_head(f->what.validating)->validators.etag;
+    struct span ours = object_head(f->what.stored)->validators.etag;
     struct span theirs = http_value(not_modified, FIELD_ETAG);
     return theirs.len == 0 || ours.len == 0 || span_eq(opaque_tag(ours), opaque_tag(theirs));
 }
@@ -169,10 +169,10 @@ static bool is_about_ours(const struct flight *f, const struct http_head *not_mo
 int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
 {
     if (!is_about_ours(f, not_modified)) {
-        object_set_flags(f->what.validating, OBJECT_UNWANTED, 0); /* the next request asks for all of it */
+        object_set_flags(f->what.stored, OBJECT_UNWANTED, 0); /* the next request asks for all of it */
         return ERR_PROTOCOL;
     }
-    f->object = renew(f, f->what.validating, not_modified, &f->verdict);
+    f->object = renew(f, f->what.stored, not_modified, &f->verdict);
     if (f->object == NULL)
         return ERR_NOMEM;
     f->validated = true;
@@ -183,22 +183,22 @@ int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
 
 static bool same_validators(const struct flight *f, const struct http_head *head)
 {
-    const struct validators *v = &object_head(f->what.freshens)->validators;
+    const struct validators *v = &object_head(f->what.stored)->validators;
     struct span etag = http_value(head, FIELD_ETAG), modified = http_value(head, FIELD_LAST_MODIFIED);
     if (etag.len == 0 && modified.len == 0)
         return false;
     if ((etag.len > 0 && !span_eq(etag, v->etag)) ||
         (modified.len > 0 && !span_eq(modified, v->last_modified)))
         return false;
-    return f->announced_length == LENGTH_UNKNOWN || f->announced_length == object_length(f->what.freshens);
+    return f->announced_length == LENGTH_UNKNOWN || f->announced_length == object_length(f->what.stored);
 }
 
 void flight_freshen(struct flight *f, const struct http_head *head)
 {
     struct verdict v;
-    if (head->status != object_head(f->what.freshens)->facts.status || !same_validators(f, head))
+    if (head->status != object_head(f->what.stored)->facts.status || !same_validators(f, head))
         return;
-    f->freshened = renew(f, f->what.freshens, head, &v);
+    f->freshened = renew(f, f->what.stored, head, &v);
     if (f->freshened != NULL && v.use != USE_SHARE && v.use != USE_VALIDATE)
         object_unref(&f->freshened);
 }

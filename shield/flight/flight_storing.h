@@ -9,11 +9,11 @@
  * size forbids it). Returns 0 or ERR_NOMEM. */
 int flight_take_object(struct flight *f, const struct http_head *head, uint64_t length);
 
-/* A 304 renewed f->what.validating: judge the updated head and make f->object over the same body
+/* A 304 renewed f->what.stored: judge the updated head and make f->object over the same body
  * (RFC 9111 section 4.3.4). Returns 0, ERR_NOMEM, or ERR_PROTOCOL for a 304 that is about something else. */
 int flight_take_renewed(struct flight *f, const struct http_head *not_modified);
 
-/* The answer to a HEAD: where its validators are those of f->what.freshens, make f->freshened. */
+/* The answer to a HEAD: where its validators are those of f->what.stored, make f->freshened. */
 void flight_freshen(struct flight *f, const struct http_head *head);
 
 /* After each append, at the end, and when it comes to nothing. */

@@ -139,8 +139,8 @@ static bool is_localhost(const char *host)
     return strcmp(host, suffix + 1) == 0 || (n > s && strcmp(host + n - s, suffix) == 0);
 }
 
-/* Numeric addresses; and localhost, which is no question for a name server and not to be missing where there is no hosts
- * file (RFC 6761 section 6.3). */
+/* Numeric addresses; and localhost, which is no question for a name server and not to be missing where there
+ * is no hosts file (RFC 6761 section 6.3). */
 static bool known_without_asking(const char *host, uint16_t port, struct address_list *out)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};

@@ -262,7 +262,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     what.content = ex->content;
     what.content_length = ex->content_length;
     what.may_store = mode == FORWARD_ALONE && ex->stale == NULL && !http_has(&ex->head, FIELD_RANGE);
-    what.validating = ex->stale;
+    what.stored = ex->stale;
     what.epoch = ex->epoch;
     if (ex->stale != NULL)
         what.may_store = true;
@@ -375,7 +375,7 @@ static void classify(struct exchange *ex, const struct flight *f)
         cs->ttl_s = ttl_s(facts, clock_wall_ms());
         return;
     }
-    bool was_stale = flight_what(f)->validating != NULL;
+    bool was_stale = flight_what(f)->stored != NULL;
     bool get = ex->head.method == METHOD_GET || ex->head.method == METHOD_HEAD;
     cs->fwd = ex->pass && !get ? FWD_METHOD : was_stale ? FWD_STALE : ex->released ? FWD_URI_MISS : FWD_MISS;
     if (ex->alone && (get || !ex->pass) && !ex->released && !was_stale)

@@ -1,8 +1,8 @@
 /* alloc_fail - the n-th allocation of the code under test fails, for every n.
  *
- * The wrappers stand in the test's own binary and so before every library's. Only calls from code that is linked into the
- * binary count (libuv ends the process when it finds no memory, which would prove nothing), and only on threads that are
- * armed. Include it in one file of a test. */
+ * The wrappers stand in the test's own binary and so before every library's. Only calls from code that is
+ * linked into the binary count (libuv ends the process when it finds no memory, which would prove nothing),
+ * and only on threads that are armed. Include it in one file of a test. */
 #ifndef TEST_UNIT_ALLOC_FAIL_H
 #define TEST_UNIT_ALLOC_FAIL_H
 
@@ -69,8 +69,8 @@ static inline bool alloc_calm(void)
     return atomic_load(&alloc_has_failed);
 }
 
-/* Runs `body` with the first, the second, ... allocation failing until one run needs no more. Gives the number of
- * failures. */
+/* Runs `body` with the first, the second, ... allocation failing until one run needs no more. Gives the
+ * number of failures. */
 static inline int alloc_fail_each(void (*body)(void *ctx), void *ctx)
 {
     for (int n = 0;; n++) {

@@ -48,8 +48,13 @@ static inline uint64_t hash_of_key(const char *key)
 static inline struct stored_head *variant_head(const char *key, const char *names, const char *variant)
 {
     struct stored_head_parts parts = {
-        .facts = {.request_ms = 1000, .response_ms = 2000, .lifetime_ms = 60000, .swr_ms = -1, .sie_ms = -1,
-                  .last_modified_s = -1, .status = 200},
+        .facts = {.request_ms = 1000,
+                  .response_ms = 2000,
+                  .lifetime_ms = 60000,
+                  .swr_ms = -1,
+                  .sie_ms = -1,
+                  .last_modified_s = -1,
+                  .status = 200},
         .block = SPAN("HTTP/1.1 200 OK\r\nETag: \"one\"\r\n"),
         .key = span_of(key),
         .names = span_of(names),

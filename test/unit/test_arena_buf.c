@@ -61,7 +61,8 @@ static void fill_arena(void *ctx)
     struct arena a = {0};
     size_t got = 0;
     for (int i = 0; i < 100; i++)
-        if (arena_span(&a, SPAN("0123456789012345678901234567890123456789012345678901234567890123456789")).p != NULL)
+        if (arena_span(&a, SPAN("0123456789012345678901234567890123456789012345678901234567890123456789"))
+                .p != NULL)
             got++;
     assert_true(got >= 99);
     arena_fini(&a);
@@ -94,7 +95,12 @@ static const struct {
     uint64_t v;
     const char *text;
 } uints[] = {
-    {0, "0"}, {9, "9"}, {10, "10"}, {99, "99"}, {100, "100"}, {4294967296, "4294967296"},
+    {0, "0"},
+    {9, "9"},
+    {10, "10"},
+    {99, "99"},
+    {100, "100"},
+    {4294967296, "4294967296"},
     {UINT64_MAX, "18446744073709551615"},
 };
 
@@ -190,16 +196,11 @@ static void buf_survives_each_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces_are_aligned_and_apart),
-        cmocka_unit_test(copies_end_with_a_nul),
-        cmocka_unit_test(no_piece_is_endless),
-        cmocka_unit_test(arena_survives_each_failure),
-        cmocka_unit_test(grows_and_keeps_what_it_has),
-        cmocka_unit_test(numbers_are_decimal),
-        cmocka_unit_test(prints_across_its_borders),
-        cmocka_unit_test(consuming_moves_the_rest),
-        cmocka_unit_test(failing_to_grow_sticks),
-        cmocka_unit_test(buf_survives_each_failure),
+        cmocka_unit_test(pieces_are_aligned_and_apart), cmocka_unit_test(copies_end_with_a_nul),
+        cmocka_unit_test(no_piece_is_endless),          cmocka_unit_test(arena_survives_each_failure),
+        cmocka_unit_test(grows_and_keeps_what_it_has),  cmocka_unit_test(numbers_are_decimal),
+        cmocka_unit_test(prints_across_its_borders),    cmocka_unit_test(consuming_moves_the_rest),
+        cmocka_unit_test(failing_to_grow_sticks),       cmocka_unit_test(buf_survives_each_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,8 +21,10 @@ static struct object *varying(const char *names, const char *lines)
     struct buf variant = {0};
     policy_vary_key(&cfg, span_of(names), request_head(&t, "GET", lines), &variant);
     buf_put(&variant, "", 1);
-    struct stored_head_parts parts = {.facts = {.status = 200}, .block = SPAN("HTTP/1.1 200 OK\r\n"),
-                                      .key = SPAN("k"), .names = span_of(names),
+    struct stored_head_parts parts = {.facts = {.status = 200},
+                                      .block = SPAN("HTTP/1.1 200 OK\r\n"),
+                                      .key = SPAN("k"),
+                                      .names = span_of(names),
                                       .variant = {variant.p, variant.len - 1}};
     struct stored_head *h = stored_head_new(&parts);
     assert_non_null(h);
@@ -156,7 +158,8 @@ static void the_same_variant_is_replaced(void **state)
 {
     struct shard s;
     struct object *fallen[2];
-    struct object *old = varying("x", "X: 1\n"), *other = varying("x", "X: 2\n"), *new = varying("x", "X: 1\n");
+    struct object *old = varying("x", "X: 1\n"), *other = varying("x", "X: 2\n"),
+                  *new = varying("x", "X: 1\n");
     assert_true(shard_init(&s));
     struct entry *e = add(&s, "k");
     put(e, old, 64);
@@ -294,7 +297,8 @@ static void trimming_drops_what_has_ended_and_the_oldest(void **state)
 static void fill_entry(void *ctx)
 {
     struct shard s;
-    struct object *objects[3] = {((struct object **)ctx)[0], ((struct object **)ctx)[1], ((struct object **)ctx)[2]};
+    struct object *objects[3] = {((struct object **)ctx)[0], ((struct object **)ctx)[1],
+                                 ((struct object **)ctx)[2]};
     if (!shard_init(&s)) {
         shard_fini(&s);
         return;

@@ -27,7 +27,10 @@ static void enter(void *ctx)
     struct guest *g = ctx;
     bool granted = false;
     g->err = gate_enter(g->gate, g->here, on_granted, g, &g->place, &granted);
-    TELL(g->refused = g->err != 0; if (granted) { g->held = true; g->nth = let_in++; });
+    TELL(g->refused = g->err != 0; if (granted) {
+        g->held = true;
+        g->nth = let_in++;
+    });
 }
 
 static void leave(void *ctx)
@@ -260,8 +263,12 @@ static void by_chance(void **state)
     struct loops_rig r;
     rig_start(&r, 3, settings);
     for (unsigned i = 0; i < CROWD; i++) {
-        visitors[i] = (struct visitor){.mail.deliver = take_turn, .here = r.loops[i % 3], .there = r.loops[(i + 1) % 3], .gate = r.gates[0],
-                                       .seed = i, .rounds = ROUNDS};
+        visitors[i] = (struct visitor){.mail.deliver = take_turn,
+                                       .here = r.loops[i % 3],
+                                       .there = r.loops[(i + 1) % 3],
+                                       .gate = r.gates[0],
+                                       .seed = i,
+                                       .rounds = ROUNDS};
         loop_post(visitors[i].here, &visitors[i].mail);
     }
     for (unsigned i = 0; i < CROWD; i++)

@@ -210,8 +210,11 @@ static void loops_write_to_each_other(void **state)
     struct ball balls[16];
     rig_start(&r, 2, settings);
     for (unsigned i = 0; i < 16; i++) {
-        balls[i] = (struct ball){.mail.deliver = hit_ball, .to = r.loops[i % 2], .from = r.loops[1 - i % 2],
-                                 .left = 500, .is_home = &is_home[i]};
+        balls[i] = (struct ball){.mail.deliver = hit_ball,
+                                 .to = r.loops[i % 2],
+                                 .from = r.loops[1 - i % 2],
+                                 .left = 500,
+                                 .is_home = &is_home[i]};
         loop_post(balls[i].to, &balls[i].mail);
     }
     for (unsigned i = 0; i < 16; i++)
@@ -281,8 +284,8 @@ static void jump(struct loop_timer *t)
 static void timers_behind_the_horizon(void **state)
 {
     static const uint64_t horizon = (uint64_t)LOOP_WHEEL_SLOTS * LOOP_TICK_MS;
-    const uint64_t after_ms[] = {20, horizon - 40, horizon - 20, horizon - 1, horizon, horizon + 1,
-                                 horizon + 500, 2 * horizon, 2 * horizon + 30};
+    const uint64_t after_ms[] = {20,          horizon - 40,  horizon - 20, horizon - 1,     horizon,
+                                 horizon + 1, horizon + 500, 2 * horizon,  2 * horizon + 30};
     struct world *w = *state;
     struct alarm alarms[ARRAY_LEN(after_ms)] = {0};
     alarms_left = ARRAY_LEN(after_ms);

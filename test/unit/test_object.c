@@ -8,8 +8,16 @@
 
 /* ---- filling ---- */
 
-static const uint64_t lengths[] = {0, 1, 100, CHUNK_SMALL - 1, CHUNK_SMALL, CHUNK_SMALL + 1, 3 * CHUNK_SMALL,
-                                   3 * CHUNK_SMALL + 77, CHUNK_LARGE_FROM - 1, CHUNK_LARGE_FROM,
+static const uint64_t lengths[] = {0,
+                                   1,
+                                   100,
+                                   CHUNK_SMALL - 1,
+                                   CHUNK_SMALL,
+                                   CHUNK_SMALL + 1,
+                                   3 * CHUNK_SMALL,
+                                   3 * CHUNK_SMALL + 77,
+                                   CHUNK_LARGE_FROM - 1,
+                                   CHUNK_LARGE_FROM,
                                    CHUNK_LARGE_FROM + CHUNK_LARGE + 5};
 
 static void fills_across_chunk_borders(void **state)
@@ -248,7 +256,7 @@ static void what_is_on_disk_is_loaded(void **state)
     assert_int_equal(s.len, CHUNK_SMALL - 3);
     for (uint32_t i = 2; i < 20; i++)
         load(o, i);
-    assert_false(is_loaded(o, 1)); /* the latest few stay */
+    assert_false(is_loaded(o, 1));                          /* the latest few stay */
     assert_true(bytes_fit(s.p, 6, CHUNK_SMALL + 3, s.len)); /* but it is still held */
     chunk_unref(&hold);
     assert_true(is_loaded(o, 19));
@@ -350,9 +358,13 @@ static void a_head_keeps_copies_and_finds_validators(void **state)
 {
     char block[] = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nLast-Modified: Tue, 14 Nov 2023 22:13:20 GMT\r\n";
     char key[] = "key";
-    struct stored_head_parts parts = {.facts = {.status = 200, .response_ms = 5}, .block = span_of(block),
-                                      .key = span_of(key), .names = SPAN("a,b"), .variant = SPAN("v"),
-                                      .purge_number = 12, .key_hash = 34};
+    struct stored_head_parts parts = {.facts = {.status = 200, .response_ms = 5},
+                                      .block = span_of(block),
+                                      .key = span_of(key),
+                                      .names = SPAN("a,b"),
+                                      .variant = SPAN("v"),
+                                      .purge_number = 12,
+                                      .key_hash = 34};
     struct stored_head *h = stored_head_new(&parts);
     assert_non_null(h);
     memset(block, 'x', sizeof block - 1);

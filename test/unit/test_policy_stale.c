@@ -12,16 +12,16 @@ static const struct may_row {
     enum stale_cause cause;
     bool obey_s_maxage, may;
 } may_rows[] = {
-    { "9: disconnected, within stale.if_disconnected", 0, 60, -1, -1, STALE_DISCONNECTED, true, true },
-    { "9: beyond it", 0, 101, -1, -1, STALE_DISCONNECTED, true, false },
-    { "5861 4: stale-if-error reaches further", 0, 101, 200, -1, STALE_DISCONNECTED, true, true },
-    { "9111 5.2.2.2: must-revalidate", FACT_MUST_REVALIDATE, 1, 200, 200, STALE_DISCONNECTED, true, false },
-    { "9111 5.2.2.4: no-cache", FACT_NO_CACHE, 1, 200, 200, STALE_DISCONNECTED, true, false },
-    { "9111 5.2.2.10: s-maxage", FACT_S_MAXAGE, 1, 200, 200, STALE_DISCONNECTED, true, false },
-    { "9: stale.obey_s_maxage off", FACT_S_MAXAGE, 1, -1, -1, STALE_DISCONNECTED, false, true },
-    { "overloaded: not by default", 0, 1, -1, -1, STALE_OVERLOADED, true, false },
-    { "5861 3: overloaded, stale-while-revalidate", 0, 1, -1, 10, STALE_OVERLOADED, true, true },
-    { "5861 3: beyond it", 0, 11, -1, 10, STALE_OVERLOADED, true, false },
+    {"9: disconnected, within stale.if_disconnected", 0, 60, -1, -1, STALE_DISCONNECTED, true, true},
+    {"9: beyond it", 0, 101, -1, -1, STALE_DISCONNECTED, true, false},
+    {"5861 4: stale-if-error reaches further", 0, 101, 200, -1, STALE_DISCONNECTED, true, true},
+    {"9111 5.2.2.2: must-revalidate", FACT_MUST_REVALIDATE, 1, 200, 200, STALE_DISCONNECTED, true, false},
+    {"9111 5.2.2.4: no-cache", FACT_NO_CACHE, 1, 200, 200, STALE_DISCONNECTED, true, false},
+    {"9111 5.2.2.10: s-maxage", FACT_S_MAXAGE, 1, 200, 200, STALE_DISCONNECTED, true, false},
+    {"9: stale.obey_s_maxage off", FACT_S_MAXAGE, 1, -1, -1, STALE_DISCONNECTED, false, true},
+    {"overloaded: not by default", 0, 1, -1, -1, STALE_OVERLOADED, true, false},
+    {"5861 3: overloaded, stale-while-revalidate", 0, 1, -1, 10, STALE_OVERLOADED, true, true},
+    {"5861 3: beyond it", 0, 11, -1, 10, STALE_OVERLOADED, true, false},
 };
 
 static void test_may(void **state)
@@ -32,9 +32,10 @@ static void test_may(void **state)
         cfg.stale.if_disconnected_ms = 100 * S;
         cfg.stale.if_overloaded_ms = 0;
         cfg.stale.obey_s_maxage = r->obey_s_maxage;
-        struct response_facts facts = { .response_ms = NOW_MS - r->stale_s * S, .flags = r->flags,
-                                        .sie_ms = r->sie_s < 0 ? -1 : r->sie_s * S,
-                                        .swr_ms = r->swr_s < 0 ? -1 : r->swr_s * S };
+        struct response_facts facts = {.response_ms = NOW_MS - r->stale_s * S,
+                                       .flags = r->flags,
+                                       .sie_ms = r->sie_s < 0 ? -1 : r->sie_s * S,
+                                       .swr_ms = r->swr_s < 0 ? -1 : r->swr_s * S};
         if (policy_may_serve_stale(&cfg, &facts, NOW_MS, r->cause) != r->may)
             fail_msg("%s", r->what);
     }
@@ -43,21 +44,22 @@ static void test_may(void **state)
 static const struct {
     const char *stored, *leaves;
 } blocks[] = {
-    { "Date: d\nCache-Control: public, max-age=60, s-maxage=9\nX: 1\n",
-      "Date: d\r\nCache-Control: max-age=0, public\r\nX: 1\r\n" },
-    { "Date: d\nCache-Control: max-age=60\nCache-Control: stale-while-revalidate=5, x=\"a, max-age=1\"\n",
-      "Date: d\r\nCache-Control: max-age=0, x=\"a, max-age=1\"\r\n" },
-    { "Date: d\nExpires: e\n", "Date: d\r\nExpires: d\r\nCache-Control: max-age=0\r\n" },
-    { "Date: d\nCDN-Cache-Control: max-age=600\nSurrogate-Control: max-age=600, content=\"x\"\nCache-Control: Max-Age=1\n",
-      "Date: d\r\nCDN-Cache-Control: max-age=0\r\nSurrogate-Control: max-age=0, content=\"x\"\r\n"
-      "Cache-Control: max-age=0\r\n" },
+    {"Date: d\nCache-Control: public, max-age=60, s-maxage=9\nX: 1\n",
+     "Date: d\r\nCache-Control: max-age=0, public\r\nX: 1\r\n"},
+    {"Date: d\nCache-Control: max-age=60\nCache-Control: stale-while-revalidate=5, x=\"a, max-age=1\"\n",
+     "Date: d\r\nCache-Control: max-age=0, x=\"a, max-age=1\"\r\n"},
+    {"Date: d\nExpires: e\n", "Date: d\r\nExpires: d\r\nCache-Control: max-age=0\r\n"},
+    {"Date: d\nCDN-Cache-Control: max-age=600\nSurrogate-Control: max-age=600, content=\"x\"\nCache-Control: "
+     "Max-Age=1\n",
+     "Date: d\r\nCDN-Cache-Control: max-age=0\r\nSurrogate-Control: max-age=0, content=\"x\"\r\n"
+     "Cache-Control: max-age=0\r\n"},
 };
 
 static void test_blocks(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
         struct test_head t;
-        struct buf out = { 0 }, expected = { 0 };
+        struct buf out = {0}, expected = {0};
         policy_stale_block(&out, response_head(&t, 200, blocks[i].stored));
         buf_printf(&expected, "HTTP/1.1 200 %.*s\r\n%s", SPAN_FMT(t.head.reason), blocks[i].leaves);
         if (!span_eq(buf_span(&out), buf_span(&expected)))
@@ -69,6 +71,6 @@ static void test_blocks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_may), cmocka_unit_test(test_blocks) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_may), cmocka_unit_test(test_blocks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,7 +186,8 @@ static bool ask(struct tier *t, int number)
     return hit;
 }
 
-/* Of what was hot once, the main queue keeps what is still asked for, beside newcomers that are asked for as often. */
+/* Of what was hot once, the main queue keeps what is still asked for, beside newcomers that are asked for as
+ * often. */
 static void what_has_cooled_down_leaves(void **state)
 {
     struct tier *t = tier_of(100);

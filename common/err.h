@@ -22,6 +22,8 @@
     X(DOWN, 503, "the origin is marked down")                                              \
     X(PROTOCOL, 502, "the origin broke HTTP framing or syntax")                            \
     X(TRUNCATED, 502, "the origin's body ended early")                                     \
+    X(SERVER_ERROR, 502, "the origin answered with an error")                              \
+    X(UNAVAILABLE, 503, "the origin asked to be left alone for a while")                   \
     X(PRIVATE_ERROR, 502, "the origin answered with an error that may not be shared")      \
     X(PRIVATE_UNAVAILABLE, 503, "the origin is unavailable; its answer may not be shared") \
     X(GONE, 499, "the client left")                                                        \

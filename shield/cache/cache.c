@@ -110,11 +110,21 @@ static bool limit_flights(struct cache *c, struct loop *l)
     return true;
 }
 
-/* Under the lock: a new flight for the question, its waiter the leader. */
-static struct flight *start_flight(struct cache *c, struct shard *s, const struct cache_question *q,
-                                   struct object *stale, struct buf *scratch, int *err)
+static void unlink_flight(struct cache *c, struct flight *f)
+{
+    if (flight_slot(f) == NULL)
+        return;
+    list_remove(flight_table_link(f));
+    flight_set_slot(f, NULL);
+    atomic_fetch_sub(&c->flights, 1);
+}
+
+/* Under the lock: a flight for the question, in the table but without a waiter. */
+static struct flight *make_flight(struct cache *c, struct shard *s, const struct cache_question *q,
+                                  enum origin_kind kind, struct object *stored, int *err)
 {
     struct loop *l = q->env->loop;
+    struct buf *scratch = loop_scratch(l);
     struct flight_request what = q->what;
     *err = ERR_BUSY;
     if (limit_flights(c, l))
@@ -123,11 +133,12 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
     struct entry *e = shard_find_or_add(s, what.key_hash, what.key);
     if (e == NULL)
         return NULL;
-    what.kind = KIND_MISS;
+    what.kind = kind;
     what.mode = FORWARD_SHARED;
     what.content = BODY_NONE;
     what.may_store = true;
     what.epoch = *epoch_of(c, what.key_hash);
+    what.stored = stored;
     if (e->names_known) {
         scratch->len = 0;
         policy_vary_key(l->config, e->names, what.head, scratch);
@@ -135,23 +146,50 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
         what.variant = buf_span(scratch);
         what.variant_known = !scratch->failed;
     }
-    what.stored = stale;
     struct flight *f = flight_new(q->env, &what, true);
     if (f == NULL) {
-        shard_tidy(s, e, loop_now_ms(l));
-        return NULL;
-    }
-    q->waiter->is_leader = true;
-    *err = flight_join(f, l, q->waiter);
-    if (*err != 0) {
-        flight_discard(&f);
         shard_tidy(s, e, loop_now_ms(l));
         return NULL;
     }
     list_add_tail(&e->flights, flight_table_link(f));
     flight_set_slot(f, e);
     atomic_fetch_add(&c->flights, 1);
+    *err = 0;
     return f;
+}
+
+/* Under the lock: a new flight, the question's waiter its leader. */
+static struct flight *start_flight(struct cache *c, struct shard *s, const struct cache_question *q,
+                                   struct object *stored, int *err)
+{
+    struct flight *f = make_flight(c, s, q, KIND_MISS, stored, err);
+    if (f == NULL)
+        return NULL;
+    q->waiter->is_leader = true;
+    *err = flight_join(f, q->env->loop, q->waiter);
+    if (*err != 0) {
+        struct entry *e = flight_slot(f);
+        unlink_flight(c, f);
+        flight_discard(&f);
+        shard_tidy(s, e, loop_now_ms(q->env->loop));
+    }
+    return f;
+}
+
+/* Under the lock: a flight that nobody waits for, unless one is under way. It is always a GET, whoever came. */
+static struct flight *start_refresh(struct cache *c, struct shard *s, const struct cache_question *q,
+                                    struct entry *e, struct object *stored)
+{
+    struct http_head get = *q->what.head;
+    struct cache_question as_get = *q;
+    int err;
+    get.method = METHOD_GET;
+    get.method_text = SPAN("GET");
+    as_get.what.method = METHOD_GET;
+    as_get.what.head = &get;
+    if (find_flight(e, &as_get, loop_scratch(q->env->loop)) != NULL)
+        return NULL;
+    return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err);
 }
 
 static enum miss_reason why_missed(const struct entry *e, const struct object *stale)
@@ -170,16 +208,38 @@ static void answer_alone(const struct cache_question *q, struct object *stale, e
         out->object = object_ref(stale);
 }
 
+static void answer_stale(struct object *o, struct cache_reply *out)
+{
+    *out = (struct cache_reply){.answer = CACHE_STALE, .object = object_ref(o), .reason = out->reason};
+}
+
 /* The origin gave no answer a moment ago, or a limit of ours is reached: stale where that is allowed. */
 static void answer_failed(const struct config *cfg, struct object *o, int64_t now_ms, int err,
                           struct cache_reply *out)
 {
-    enum stale_cause cause = err_is_no_answer(err) ? STALE_DISCONNECTED : STALE_OVERLOADED;
-    bool stale = o != NULL && policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, cause);
-    *out = (struct cache_reply){.answer = stale ? CACHE_STALE : CACHE_FAILED,
-                                .object = stale ? object_ref(o) : NULL,
-                                .reason = out->reason,
-                                .err = err};
+    out->answer = CACHE_FAILED;
+    if (o != NULL && policy_may_hide_error(cfg, &object_head(o)->facts, now_ms, err))
+        answer_stale(o, out);
+    out->err = err;
+}
+
+/* The origin failed a moment ago and is left alone. An error that it sent itself is nobody's but theirs who
+ * had joined (DESIGN.md section 4): that one only spares the origin requests while stale may be served. */
+static bool answer_from_memory(const struct config *cfg, const struct entry *e, struct object *o,
+                               uint64_t mono_ms, int64_t now_ms, struct cache_reply *out)
+{
+    if (!entry_is_marked(e, MARK_ERROR, mono_ms))
+        return false;
+    struct cache_reply reply = *out;
+    if (o != NULL && policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, STALE_REVALIDATING))
+        answer_stale(o, &reply);
+    else
+        answer_failed(cfg, o, now_ms, e->mark_err, &reply);
+    if (reply.answer == CACHE_FAILED && e->mark_err == ERR_SERVER_ERROR)
+        return false;
+    reply.retry_after_s = (uint32_t)((e->mark_until_ms - mono_ms + 999) / 1000);
+    *out = reply;
+    return true;
 }
 
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
@@ -193,16 +253,13 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
     struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, scratch) : NULL;
-    if (o != NULL) {
-        const struct response_facts *facts = &object_head(o)->facts;
-        bool allowed = policy_may_answer(cfg, q->what.head, facts, now_ms);
-        if (allowed && !q->only_new && facts_reusable(facts, now_ms) &&
-            !policy_has_origin_condition(q->what.head)) { /* RFC 9111 section 4.3.2 */
-            *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
-            return NULL;
-        }
-        if (!allowed)
-            o = NULL; /* neither served nor validated for this request */
+    bool usable = o != NULL && policy_may_answer(cfg, q->what.head, &object_head(o)->facts, now_ms);
+    if (!usable)
+        o = NULL; /* neither served nor validated for this request */
+    bool judged_here = !policy_has_origin_condition(q->what.head); /* RFC 9111 section 4.3.2 */
+    if (o != NULL && !q->only_new && judged_here && facts_reusable(&object_head(o)->facts, now_ms)) {
+        *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
+        return NULL;
     }
     if (!q->may_join) {
         answer_alone(q, NULL, MISSED_AUTHORIZATION, epoch,
@@ -219,12 +276,14 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
         return NULL;
     }
-    if (e != NULL && entry_is_marked(e, MARK_ERROR, loop_now_ms(l))) {
-        out->reason = why_missed(e, o);
-        answer_failed(cfg, o, now_ms, e->mark_err, out);
-        return NULL;
-    }
     *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o)};
+    if (e != NULL && answer_from_memory(cfg, e, o, loop_now_ms(l), now_ms, out))
+        return NULL;
+    if (o != NULL && judged_here &&
+        policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, STALE_REVALIDATING)) {
+        answer_stale(o, out);
+        return start_refresh(c, s, q, e, o);
+    }
     struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
     int err = 0;
     if (f != NULL) {
@@ -232,7 +291,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         err = flight_join(f, l, q->waiter);
         f = NULL;
     } else {
-        f = start_flight(c, s, q, o, scratch, &err);
+        f = start_flight(c, s, q, o, &err);
     }
     if (err != 0)
         answer_failed(cfg, o, now_ms, err, out);
@@ -257,15 +316,6 @@ void cache_ask(struct cache *c, const struct cache_question *q, struct cache_rep
 
 /* ---- what flights report ---- */
 
-static void unlink_flight(struct cache *c, struct flight *f)
-{
-    if (flight_slot(f) == NULL)
-        return;
-    list_remove(flight_table_link(f));
-    flight_set_slot(f, NULL);
-    atomic_fetch_sub(&c->flights, 1);
-}
-
 static bool put_object(struct cache *c, struct shard *s, struct object *o, uint32_t max_variants,
                        struct object *fallen[2])
 {
@@ -281,28 +331,32 @@ static bool put_object(struct cache *c, struct shard *s, struct object *o, uint3
     return true;
 }
 
-static bool on_found(void *ctx, struct flight *f, struct object *o)
+static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
 {
     struct cache *c = ctx;
     const struct flight_request *what = flight_what(f);
     const struct config *cfg = loop_current()->config;
     const struct response_facts *facts = &object_head(o)->facts;
     int64_t now_ms = clock_wall_ms();
-    bool answers = facts_reusable(facts, now_ms) && policy_may_answer(cfg, what->head, facts, now_ms);
+    bool usable = policy_may_answer(cfg, what->head, facts, now_ms);
+    enum flight_found found = FOUND_VALIDATE;
     struct shard *s = shard_of(c, what->key_hash);
     struct object *fallen[2] = {NULL, NULL};
     pthread_mutex_lock(&s->lock);
     bool fenced =
         flight_slot(f) == NULL; /* invalidated while the disk was read: this is what was invalidated */
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
-    answers &= !fenced;
-    if (answers)
+    if (usable && !fenced && facts_reusable(facts, now_ms))
+        found = FOUND_ANSWER;
+    else if (usable && put && policy_may_serve_stale(cfg, facts, now_ms, STALE_REVALIDATING))
+        found = FOUND_AGAIN; /* to be served stale at once, and refreshed */
+    if (found != FOUND_VALIDATE)
         unlink_flight(c, f);
     pthread_mutex_unlock(&s->lock);
     drop_fallen(c, fallen);
     if (put)
         keep_in_ram(c, o);
-    return answers;
+    return found;
 }
 
 static void trim_marks(struct shard *s)
@@ -326,6 +380,32 @@ static void mark_uncacheable(struct shard *s, struct entry *e, const struct verd
     trim_marks(s);
 }
 
+/* RFC 9110 section 10.2.3: the origin said how long it wants to be left alone, to everyone who hears of it. */
+static void mark_unavailable(struct shard *s, struct entry *e, const struct flight *f)
+{
+    struct loop *l = loop_current();
+    shard_mark(s, e, MARK_ERROR, ERR_UNAVAILABLE, loop_now_ms(l), flight_retry_after_s(f) * UINT64_C(1000));
+    trim_marks(s);
+}
+
+/* The origin has something else there now, or nothing, and that is not stored: what is stored has had its
+ * day. */
+static bool is_superseded(const struct flight *f, const struct verdict *v, const struct object *object)
+{
+    const struct flight_request *what = flight_what(f);
+    int status = v->facts.status;
+    return what->stored != NULL && what->method == METHOD_GET && object == NULL && !flight_was_validated(f) &&
+           (status < 400 || status == 404 || status == 410);
+}
+
+/* What is stored may not answer any more, neither from memory nor from disk. */
+static void drop_stored(struct entry *e, const struct flight_request *what, struct object *fallen[2])
+{
+    object_set_flags(what->stored, OBJECT_UNWANTED, 0);
+    if (e != NULL)
+        entry_take_variant(e, what->stored, &fallen[0]);
+}
+
 static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
                        bool joinable)
 {
@@ -333,6 +413,8 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
     struct loop *l = loop_current();
     const struct flight_request *what = flight_what(f);
     struct shard *s = shard_of(c, what->key_hash);
+    struct object *fallen[2] = {NULL, NULL};
+    bool superseded = is_superseded(f, v, object);
     if (v->reason != UNCACHEABLE_NONE && what->mode != FORWARD_PASS)
         metric_add(&l->metrics->uncacheable[v->reason], 1);
     if (what->key.len == 0)
@@ -349,11 +431,18 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
     bool remember = v->use == USE_ALONE || v->reason == UNCACHEABLE_TOO_LARGE;
     if (e != NULL && e->mark == MARK_ERROR) /* any final head clears it */
         shard_unmark(s, e);
+    if (superseded)
+        drop_stored(shard_find(s, what->key_hash, what->key), what, fallen);
     if (e != NULL && remember && l->config->flight.uncacheable_ttl_ms > 0)
         mark_uncacheable(s, e, v);
+    else if (e != NULL && v->use == USE_SHARE_ONCE && v->facts.status == 503 && flight_retry_after_s(f) > 0)
+        mark_unavailable(s, e, f);
     else if (e != NULL && !joinable)
         shard_tidy(s, e, loop_now_ms(l));
     pthread_mutex_unlock(&s->lock);
+    drop_fallen(c, fallen);
+    if (superseded && c->disk != NULL)
+        disk_delete(c->disk, what->key, what->key_hash);
 }
 
 static void on_detach(void *ctx, struct flight *f)
@@ -383,15 +472,6 @@ static void mark_error(struct shard *s, struct entry *e, int err)
     trim_marks(s);
 }
 
-/* A 304 has renewed a response in a way that forbids to keep it. */
-static bool drop_validated(struct entry *e, const struct flight_request *what, struct object *fallen[2])
-{
-    object_set_flags(what->stored, OBJECT_UNWANTED, 0);
-    if (e != NULL)
-        entry_take_variant(e, what->stored, &fallen[0]);
-    return true;
-}
-
 static bool on_ended(void *ctx, struct flight *f, struct object *object, int err)
 {
     struct cache *c = ctx;
@@ -399,7 +479,8 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
     const struct flight_request *what = flight_what(f);
     struct object *fallen[2] = {NULL, NULL};
     struct shard *s = shard_of(c, what->key_hash);
-    bool put = false, dropped = false;
+    bool put = false;
+    bool dropped = object == NULL && err == 0 && flight_was_validated(f); /* a 304 forbids to keep it */
     if (what->key.len == 0)
         return false;
     pthread_mutex_lock(&s->lock);
@@ -408,9 +489,11 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
     unlink_flight(c, f);
     if (object != NULL && current) /* in the index before the flight has left it: nobody finds neither */
         put = put_object(c, s, object, (uint32_t)l->config->cache.max_variants, fallen);
-    else if (object == NULL && err == 0 && flight_was_validated(f))
-        dropped = drop_validated(e, what, fallen);
-    else if (e != NULL && is_no_answer(f, err))
+    else if (dropped)
+        drop_stored(e, what, fallen);
+    else if (e != NULL && err == ERR_SERVER_ERROR && flight_retry_after_s(f) > 0)
+        mark_unavailable(s, e, f);
+    else if (e != NULL && (err == ERR_SERVER_ERROR || is_no_answer(f, err)))
         mark_error(s, e, err);
     e = shard_find(s, what->key_hash, what->key); /* marking may have tidied it away */
     if (e != NULL)

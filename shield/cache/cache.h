@@ -31,7 +31,8 @@ enum cache_answer {
     CACHE_HIT,    /* object: one reference, the caller's */
     CACHE_WAIT,   /* the waiter has joined a flight, or started one: see waiter.is_leader */
     CACHE_ALONE,  /* fetch alone; `object` may hold a stored response to validate */
-    CACHE_STALE,  /* object: stale, and to be served as such, since the answer would be err */
+    CACHE_STALE,  /* object: stale, and to be served as such, since the answer would be err; err is 0 while it is
+                   * being refreshed (stale-while-revalidate) */
     CACHE_FAILED, /* answer err: the origin gave none a moment ago, or a limit is reached */
 };
 
@@ -50,6 +51,7 @@ struct cache_reply {
     uint32_t epoch;          /* with CACHE_ALONE: for flight_request */
     enum miss_reason reason; /* when not a hit */
     int err;
+    uint32_t retry_after_s; /* with ERR_UNAVAILABLE */
 };
 
 void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out);

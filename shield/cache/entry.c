@@ -102,11 +102,18 @@ struct entry *shard_find_or_add(struct shard *s, uint64_t hash, struct span key)
     return e;
 }
 
+/* A failed key is remembered for as long again: a failure that follows doubles the time. */
+static bool is_forgotten(const struct entry *e, uint64_t now_ms)
+{
+    uint64_t longer_ms = e->mark == MARK_ERROR ? e->mark_ttl_ms : 0;
+    return e->mark == MARK_NONE || now_ms >= e->mark_until_ms + longer_ms;
+}
+
 void shard_tidy(struct shard *s, struct entry *e, uint64_t now_ms)
 {
     if (e->variants != NULL || !list_empty(&e->flights))
         return;
-    if (e->mark != MARK_NONE && now_ms < e->mark_until_ms)
+    if (!is_forgotten(e, now_ms))
         return;
     shard_unmark(s, e);
     struct entry **at = bucket_of(s, e->hash);
@@ -245,7 +252,7 @@ bool shard_trim_marks(struct shard *s, uint64_t now_ms, uint32_t max)
     for (int k = 0; k < MARK_KINDS; k++) {
         while (!list_empty(&s->marks[k])) {
             struct entry *e = container_of(s->marks[k].next, struct entry, mark_link);
-            bool expired = now_ms >= e->mark_until_ms;
+            bool expired = is_forgotten(e, now_ms);
             if (!expired && s->n_marks <= max)
                 break;
             reached |= !expired;

@@ -24,7 +24,7 @@ struct entry {
     uint32_t n_variants;
     struct list_node flights;
     /* remembered for a while: that the key is uncacheable, too large to be kept, or that the origin gave no
-     * answer */
+     * answer that can be used */
     enum mark_kind mark;
     int mark_err;
     uint64_t mark_until_ms, mark_ttl_ms; /* monotonic; the last error's ttl, for doubling */

@@ -156,17 +156,19 @@ static bool leave_table(struct flight *f, struct object *kept, int err)
     return is_kept;
 }
 
-/* Nothing came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section 4). */
+bool flight_may_fall_back(const struct flight *f, int err)
+{
+    const struct object *o = f->what.stored;
+    return o != NULL && !atomic_load(&f->fenced) &&
+           policy_may_hide_error(f->env->loop->config, &object_head(o)->facts, clock_wall_ms(), err);
+}
+
+/* Nothing usable came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section
+ * 4). */
 static bool fall_back(struct flight *f, int err)
 {
     struct object *o = f->what.stored;
-    const struct config *cfg = f->env->loop->config;
-    bool disconnected = err_is_no_answer(err);
-    if (f->object != NULL || o == NULL || atomic_load(&f->fenced) ||
-        !(disconnected || err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT))
-        return false;
-    if (!policy_may_serve_stale(cfg, &object_head(o)->facts, clock_wall_ms(),
-                                disconnected ? STALE_DISCONNECTED : STALE_OVERLOADED))
+    if (f->object != NULL || !flight_may_fall_back(f, err))
         return false;
     f->object = object_ref(o);
     f->stale = f->kept = true;
@@ -200,10 +202,12 @@ void flight_fail(struct flight *f, int err)
     }
     leave_table(f, NULL, err);
     flight_enter(f, F_FAILED);
-    if (f->object == NULL)
-        flight_publish(f, NEWS_FAILED);
-    else
+    if (f->object != NULL)
         tell_end(f);
+    else if (err == ERR_SERVER_ERROR) /* a refresh that nobody waited for; who has come since looks up again */
+        flight_publish(f, NEWS_AGAIN);
+    else
+        flight_publish(f, NEWS_FAILED);
     flight_retire(f);
 }
 
@@ -258,14 +262,20 @@ static void on_disk_done(struct disk_get *get)
     struct flight *f = container_of(get, struct flight, get);
     struct flight_table *t = &f->env->table;
     struct object *o = get->object;
-    bool answers = o != NULL && t->found(t->ctx, f, o);
-    if (answers) {
+    enum flight_found found = o != NULL ? t->found(t->ctx, f, o) : FOUND_VALIDATE;
+    if (found == FOUND_ANSWER) {
         f->object = o;
         f->from_disk = f->kept = true;
         f->announced_length = object_length(o);
         f->attached = false;
         flight_enter(f, F_DONE);
         flight_publish(f, NEWS_HEAD);
+        flight_retire(f);
+    } else if (found == FOUND_AGAIN) {
+        object_unref(&o);
+        f->attached = false;
+        flight_enter(f, F_FAILED);
+        flight_publish(f, NEWS_AGAIN);
         flight_retire(f);
     } else {
         if (atomic_load(&f->fenced))
@@ -311,6 +321,8 @@ void flight_launch(struct flight *f)
 
 static bool is_worth_finishing(const struct flight *f)
 {
+    if (f->what.kind == KIND_REFRESH) /* it has never had a client */
+        return f->state == F_HEAD || f->storing;
     switch (f->env->loop->config->flight.finish) {
     case FINISH_ALWAYS:
         return f->shared;
@@ -357,6 +369,11 @@ struct object *flight_object(const struct flight *f)
 uint64_t flight_announced_length(const struct flight *f)
 {
     return f->announced_length;
+}
+
+uint32_t flight_retry_after_s(const struct flight *f)
+{
+    return f->retry_after_s;
 }
 
 bool flight_was_validated(const struct flight *f)

@@ -4,10 +4,11 @@
  * fills, so that in a stampede the origin sees one request, however many wait. It looks on disk first, then
  * asks the origin.
  *
- *   NEW --> DISK --> HEAD --> BODY --> DONE    DISK found a fresh record: DONE at once
+ *   NEW --> DISK --> HEAD --> BODY --> DONE    DISK found what may be served: DONE at once
  *    |        |        `------`--`---> FAILED  the waiters get one shared error, or are cut
  *    `--------`----------------------> HEAD, FAILED
  *
+ * A *refresh* is a flight that no client has started to wait for: the stored response is served meanwhile.
  * A *shared* flight stands in the cache's table from NEW until it is detached: when it ends, or when it may
  * no longer be joined. A *solo* flight is one client's own fetch (a pass, a released request) and never
  * stands there; the code is the same. A flight belongs to the loop that made it; waiters sit on their own
@@ -73,11 +74,16 @@ struct flight_request {
     struct span client_ip;
 };
 
+enum flight_found {
+    FOUND_ANSWER,   /* it answers the flight, which has left the table */
+    FOUND_AGAIN,    /* who looks up again is served; the flight has left the table */
+    FOUND_VALIDATE, /* the origin has to be asked about it */
+};
+
 /* How the table hears of a flight's life: called on the flight's loop, without locks held. */
 struct flight_table {
-    /* The disk had `o` (sealed). True: it answers the flight, which has left the table; false: it may only be
-     * validated. */
-    bool (*found)(void *ctx, struct flight *f, struct object *o);
+    /* The disk had `o` (sealed), which is in the index on return, unless the key was invalidated meanwhile. */
+    enum flight_found (*found)(void *ctx, struct flight *f, struct object *o);
     /* The head is known. `object` is what will be stored (FILLING), or NULL when nothing will be; when the
      * flight may not be joined any more it has left the table on return. */
     void (*settled)(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
@@ -134,6 +140,8 @@ struct object *flight_object(const struct flight *f);
 /* After FLIGHT_HEAD: the Content-Length that the origin announced, LENGTH_UNKNOWN when none: what a HEAD is
  * told. */
 uint64_t flight_announced_length(const struct flight *f);
+/* What the origin's Retry-After asks for, held down to flight.retry_after_max; 0: nothing. After its head. */
+uint32_t flight_retry_after_s(const struct flight *f);
 /* After FLIGHT_HEAD: how it came to be. */
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
 bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what was to be validated, stale */

@@ -107,6 +107,8 @@ void flight_enter(struct flight *f, enum flight_state next);
 void flight_publish(struct flight *f, enum flight_news news);
 void flight_detach(struct flight *f);        /* no newcomers from now on */
 void flight_fail(struct flight *f, int err); /* the origin failed: stale, one shared error, or cuts */
+/* Whether `err` would be answered with what is stored, stale. */
+bool flight_may_fall_back(const struct flight *f, int err);
 void flight_finish(struct flight *f);        /* the response is complete */
 void flight_retire(struct flight *f);        /* last: the owner's reference goes from a later turn */
 

@@ -6,6 +6,7 @@
 #include "common/http_date.h"
 #include "common/units.h"
 #include "shield/flight/flight_storing.h"
+#include "shield/policy/stale.h"
 
 /* The flight's talk with the origin: the request, the head that decides, the body and its pace. */
 
@@ -83,6 +84,14 @@ static void settle(struct flight *f)
     flight_enter(f, F_BODY);
     f->deferred = is_soon_whole(f);
     flight_publish(f, f->deferred ? NEWS_HEAD_LEADER : news_of_verdict(f));
+    flight_check(f); /* a refresh has nobody who waits */
+}
+
+/* A server error is no answer where stale is a better one (RFC 5861 section 4), nor when nobody waits for it. */
+static bool is_to_be_hidden(struct flight *f, int status)
+{
+    return policy_is_server_error(status) &&
+           (flight_may_fall_back(f, ERR_SERVER_ERROR) || atomic_load(&f->waiters) == 0);
 }
 
 static bool nobody_may_have_it(const struct flight *f)
@@ -145,6 +154,10 @@ static void on_head(struct origin_call *c, const struct http_head *head)
     else if (c->body.framing == BODY_NONE && http_has(head, FIELD_CONTENT_LENGTH))
         units_parse_uint(http_value(head, FIELD_CONTENT_LENGTH), &f->announced_length);
 
+    if (is_to_be_hidden(f, head->status)) {
+        flight_fail(f, ERR_SERVER_ERROR);
+        return;
+    }
     if (head->status == 304 && !was_asked_conditionally(f)) {
         flight_fail(f, ERR_PROTOCOL);
         return;
@@ -277,7 +290,7 @@ void flight_ask_origin(struct flight *f)
     const struct flight_request *what = &f->what;
     struct origin_call_request request = {
         .origin_index = what->origin_index,
-        .kind = flight_validating(f) != NULL ? KIND_REVALIDATE : what->kind,
+        .kind = flight_validating(f) != NULL && what->kind != KIND_REFRESH ? KIND_REVALIDATE : what->kind,
         .method = what->method,
         .content = what->content,
         .content_length = what->content_length,

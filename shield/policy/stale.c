@@ -1,6 +1,7 @@
 #include "shield/policy/stale.h"
 
 #include "common/check.h"
+#include "common/err.h"
 
 bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
                             enum stale_cause cause)
@@ -11,11 +12,35 @@ bool policy_may_serve_stale(const struct config *cfg, const struct response_fact
     if (facts->flags & forbidding)
         return false;
     int64_t longest = facts->sie_ms;
-    if (cause == STALE_DISCONNECTED)
+    switch (cause) {
+    case STALE_REVALIDATING:
+        longest = facts->swr_ms;
+        break;
+    case STALE_ERROR:
+        break;
+    case STALE_DISCONNECTED:
         longest = MAX(longest, (int64_t)cfg->stale.if_disconnected_ms);
-    else
+        break;
+    case STALE_OVERLOADED:
         longest = MAX(MAX(longest, facts->swr_ms), (int64_t)cfg->stale.if_overloaded_ms);
+        break;
+    }
     return -facts_ttl_ms(facts, now_ms) <= longest;
+}
+
+bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms, int err)
+{
+    if (err_is_no_answer(err))
+        return policy_may_serve_stale(cfg, facts, now_ms, STALE_DISCONNECTED);
+    if (err == ERR_SERVER_ERROR || err == ERR_UNAVAILABLE)
+        return policy_may_serve_stale(cfg, facts, now_ms, STALE_ERROR);
+    bool overloaded = err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT;
+    return overloaded && policy_may_serve_stale(cfg, facts, now_ms, STALE_OVERLOADED);
+}
+
+bool policy_is_server_error(int status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
 }
 
 static bool is_lifetime(struct span directive)

@@ -7,6 +7,8 @@
 #include "shield/policy/facts.h"
 
 enum stale_cause {
+    STALE_REVALIDATING, /* a refresh is under way, or about to be: stale-while-revalidate */
+    STALE_ERROR,        /* the origin answers 500, 502, 503 or 504: stale-if-error */
     STALE_DISCONNECTED, /* no final head from the origin: stale.if_disconnected, stale-if-error */
     STALE_OVERLOADED,   /* a limit of ours: stale.if_overloaded, stale-while-revalidate, stale-if-error */
 };
@@ -15,6 +17,12 @@ enum stale_cause {
  * (unless stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
 bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
                             enum stale_cause cause);
+
+/* The same where the answer would be an error of ours, `err`: false when none of the causes fits it. */
+bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms, int err);
+
+/* RFC 5861 section 4: the errors that stale-if-error is about. */
+bool policy_is_server_error(int status);
 
 /* The stored block as it leaves when stale, so that no cache behind us takes it for fresh (DESIGN.md section
  * 9): lifetimes in Cache-Control and the targeted fields replaced by max-age=0, s-maxage and stale-* removed,

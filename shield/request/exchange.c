@@ -327,7 +327,8 @@ static void ask(struct exchange *ex, bool may_join)
     ex->waiter.wants_range = http_has(&ex->head, FIELD_RANGE);
     ex->judged_here = true;
     cache_ask(ex->env->cache, &q, &reply);
-    if (reply.answer != CACHE_HIT && !ex->has_reason) { /* a stale answer is a miss that was saved */
+    bool refreshed = reply.answer == CACHE_STALE && reply.err == 0;
+    if (reply.answer != CACHE_HIT && !refreshed && !ex->has_reason) { /* stale for an error: a miss that was saved */
         ex->reason = reply.reason;
         ex->has_reason = true;
         metric_add(&ex->env->loop->metrics->missed[reply.reason], 1);
@@ -340,7 +341,8 @@ static void ask(struct exchange *ex, bool may_join)
     case CACHE_STALE:
         ex->object = reply.object;
         ex->is_stale = true;
-        exchange_settle_fate(ex, FATE_STALE);
+        if (!refreshed)
+            exchange_settle_fate(ex, FATE_STALE);
         start_hit(ex);
         break;
     case CACHE_WAIT:
@@ -352,6 +354,7 @@ static void ask(struct exchange *ex, bool may_join)
         go_alone(ex, FORWARD_ALONE);
         break;
     case CACHE_FAILED:
+        ex->waiter.retry_after_s = reply.retry_after_s;
         exchange_settle_fate(ex, reply.err == ERR_BUSY ? FATE_REFUSED : FATE_ERROR);
         exchange_fail(ex, reply.err);
         break;

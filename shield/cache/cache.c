@@ -127,7 +127,7 @@ static struct flight *make_flight(struct cache *c, struct shard *s, const struct
     struct buf *scratch = loop_scratch(l);
     struct flight_request what = q->what;
     *err = ERR_BUSY;
-    if (limit_flights(c, l))
+    if (limit_flights(c, l) || flight_limit_bytes(l))
         return NULL;
     *err = ERR_NOMEM;
     struct entry *e = shard_find_or_add(s, what.key_hash, what.key);
@@ -176,7 +176,8 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
     return f;
 }
 
-/* Under the lock: a flight that nobody waits for, unless one is under way. It is always a GET, whoever came. */
+/* Under the lock: a flight that nobody waits for, unless one is under way. It is always a GET, whoever came.
+ */
 static struct flight *start_refresh(struct cache *c, struct shard *s, const struct cache_question *q,
                                     struct entry *e, struct object *stored)
 {
@@ -242,6 +243,16 @@ static bool answer_from_memory(const struct config *cfg, const struct entry *e, 
     return true;
 }
 
+static bool is_due_early(const struct cache_question *q, const struct entry *e, const struct object *o,
+                         int64_t now_ms)
+{
+    struct loop *l = q->env->loop;
+    uint64_t seed[2] = {q->what.key_hash, clock_mono_us()};
+    double chance = (double)((XXH3_64bits(seed, sizeof seed) >> 11) + 1) / 0x1p53; /* in (0, 1] */
+    return !entry_is_marked(e, MARK_ERROR, loop_now_ms(l)) &&
+           facts_due_early(&object_head(o)->facts, now_ms, (double)l->config->cache.early_refresh, chance);
+}
+
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
                              struct cache_reply *out)
@@ -259,7 +270,8 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     bool judged_here = !policy_has_origin_condition(q->what.head); /* RFC 9111 section 4.3.2 */
     if (o != NULL && !q->only_new && judged_here && facts_reusable(&object_head(o)->facts, now_ms)) {
         *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
-        return NULL;
+        bool early = cfg->cache.early_refresh > 0 && q->may_join && is_due_early(q, e, o, now_ms);
+        return early ? start_refresh(c, s, q, e, o) : NULL;
     }
     if (!q->may_join) {
         answer_alone(q, NULL, MISSED_AUTHORIZATION, epoch,
@@ -305,9 +317,9 @@ void cache_ask(struct cache *c, const struct cache_question *q, struct cache_rep
     struct flight *launch = decide(c, s, q, out);
     pthread_mutex_unlock(&s->lock);
 
-    if (launch != NULL) {
+    if (launch != NULL)
         flight_launch(launch);
-    } else if (out->answer == CACHE_HIT) {
+    if (out->answer == CACHE_HIT) {
         ram_touch(out->object);
         if (c->disk != NULL)
             disk_note_hit(c->disk, out->object);
@@ -380,7 +392,8 @@ static void mark_uncacheable(struct shard *s, struct entry *e, const struct verd
     trim_marks(s);
 }
 
-/* RFC 9110 section 10.2.3: the origin said how long it wants to be left alone, to everyone who hears of it. */
+/* RFC 9110 section 10.2.3: the origin said how long it wants to be left alone, to everyone who hears of it.
+ */
 static void mark_unavailable(struct shard *s, struct entry *e, const struct flight *f)
 {
     struct loop *l = loop_current();

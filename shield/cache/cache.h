@@ -31,8 +31,8 @@ enum cache_answer {
     CACHE_HIT,    /* object: one reference, the caller's */
     CACHE_WAIT,   /* the waiter has joined a flight, or started one: see waiter.is_leader */
     CACHE_ALONE,  /* fetch alone; `object` may hold a stored response to validate */
-    CACHE_STALE,  /* object: stale, and to be served as such, since the answer would be err; err is 0 while it is
-                   * being refreshed (stale-while-revalidate) */
+    CACHE_STALE,  /* object: stale, and to be served as such, since the answer would be err; err is 0 while it
+                   * is  being refreshed (stale-while-revalidate) */
     CACHE_FAILED, /* answer err: the origin gave none a moment ago, or a limit is reached */
 };
 

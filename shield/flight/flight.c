@@ -115,6 +115,14 @@ void flight_discard(struct flight **slot)
     flight_unref(f);
 }
 
+bool flight_limit_bytes(struct loop *l)
+{
+    if (object_air_bytes() < l->config->flight.max_bytes_total)
+        return false;
+    metric_limit(l->metrics, MAX_BYTES_TOTAL);
+    return true;
+}
+
 /* ---- the end ---- */
 
 static void deliver_end(struct mail *m)
@@ -204,7 +212,8 @@ void flight_fail(struct flight *f, int err)
     flight_enter(f, F_FAILED);
     if (f->object != NULL)
         tell_end(f);
-    else if (err == ERR_SERVER_ERROR) /* a refresh that nobody waited for; who has come since looks up again */
+    else if (err ==
+             ERR_SERVER_ERROR) /* a refresh that nobody waited for; who has come since looks up again */
         flight_publish(f, NEWS_AGAIN);
     else
         flight_publish(f, NEWS_FAILED);

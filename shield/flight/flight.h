@@ -82,7 +82,8 @@ enum flight_found {
 
 /* How the table hears of a flight's life: called on the flight's loop, without locks held. */
 struct flight_table {
-    /* The disk had `o` (sealed), which is in the index on return, unless the key was invalidated meanwhile. */
+    /* The disk had `o` (sealed), which is in the index on return, unless the key was invalidated meanwhile.
+     */
     enum flight_found (*found)(void *ctx, struct flight *f, struct object *o);
     /* The head is known. `object` is what will be stored (FILLING), or NULL when nothing will be; when the
      * flight may not be joined any more it has left the table on return. */
@@ -119,6 +120,10 @@ struct flight *flight_new(struct flight_env *env, const struct flight_request *r
 void flight_launch(struct flight *f);
 /* Drop a flight that was never launched. */
 void flight_discard(struct flight **slot);
+
+/* Whether all bodies in the air have reached flight.max_bytes_total, and counts it: no new fetch is started
+ * then, and those that run hold a chunk each at most. */
+bool flight_limit_bytes(struct loop *l);
 
 /* Join: from any loop, under the table's lock for a shared flight. Sets *w up and always follows with an
  * event on the calling loop from a later turn. ERR_BUSY when flight.max_waiters or max_waiters_total is

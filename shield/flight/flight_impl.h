@@ -109,8 +109,8 @@ void flight_detach(struct flight *f);        /* no newcomers from now on */
 void flight_fail(struct flight *f, int err); /* the origin failed: stale, one shared error, or cuts */
 /* Whether `err` would be answered with what is stored, stale. */
 bool flight_may_fall_back(const struct flight *f, int err);
-void flight_finish(struct flight *f);        /* the response is complete */
-void flight_retire(struct flight *f);        /* last: the owner's reference goes from a later turn */
+void flight_finish(struct flight *f); /* the response is complete */
+void flight_retire(struct flight *f); /* last: the owner's reference goes from a later turn */
 
 /* flight_origin.c: ask, and stop or go on reading by how much is in the air. */
 void flight_ask_origin(struct flight *f);
@@ -119,6 +119,9 @@ void flight_on_hold_timer(struct loop_timer *t);
 
 /* Count those who have joined, once the origin is asked. Any loop. */
 void flight_count_collapsed(struct flight *f, struct loop *here);
+
+/* flight_storing.c: what the policy says of `response`, with the jitter of cache.ttl_jitter. */
+void flight_judge(struct flight *f, const struct http_head *response, struct verdict *v);
 
 /* flight.c, on the owner's loop: waiters have left or read on. */
 void flight_check(struct flight *f);

@@ -30,8 +30,7 @@ static bool answers_client_conditions(const struct flight *f, int status)
 static void judge(struct flight *f, const struct http_head *head)
 {
     struct verdict *v = &f->verdict;
-    int64_t now_ms = clock_wall_ms();
-    policy_judge(f->env->loop->config, &f->request_head, head, f->call.sent_wall_ms, now_ms, v);
+    flight_judge(f, head, v);
     if (f->what.mode == FORWARD_PASS) {
         v->use = USE_ALONE;
         v->reason = UNCACHEABLE_METHOD;
@@ -87,7 +86,8 @@ static void settle(struct flight *f)
     flight_check(f); /* a refresh has nobody who waits */
 }
 
-/* A server error is no answer where stale is a better one (RFC 5861 section 4), nor when nobody waits for it. */
+/* A server error is no answer where stale is a better one (RFC 5861 section 4), nor when nobody waits for it.
+ */
 static bool is_to_be_hidden(struct flight *f, int status)
 {
     return policy_is_server_error(status) &&
@@ -183,8 +183,11 @@ static void on_head(struct origin_call *c, const struct http_head *head)
 
 static uint64_t window_of(const struct flight *f)
 {
-    uint64_t window = f->env->loop->config->flight.window;
-    return f->shared ? window : window / 16; /* one client's own: as many as the origin's limit allows */
+    const struct config *cfg = f->env->loop->config;
+    if (object_air_bytes() >= cfg->flight.max_bytes_total)
+        return object_chunk_bytes(f->object);
+    return f->shared ? cfg->flight.window
+                     : cfg->flight.window / 16; /* one client's own: as many as the origin's limit allows */
 }
 
 /* How much of the body only memory has, and would lose: what the slowest reader has not read of an object

@@ -1,5 +1,7 @@
 #include "shield/flight/flight_storing.h"
 
+#include <xxhash.h>
+
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
@@ -29,6 +31,15 @@ static bool fits_disk(const struct flight *f, uint64_t length)
 }
 
 /* ---- heads ---- */
+
+void flight_judge(struct flight *f, const struct http_head *response, struct verdict *v)
+{
+    const struct config *cfg = f->env->loop->config;
+    policy_judge(cfg, &f->request_head, response, f->call.sent_wall_ms, clock_wall_ms(), v);
+    uint64_t seed[2] = {f->what.key_hash, clock_mono_us()};
+    if (cfg->cache.ttl_jitter > 0)
+        facts_jitter(&v->facts, (unsigned)cfg->cache.ttl_jitter, XXH3_64bits(seed, sizeof seed));
+}
 
 static struct stored_head *make_head(struct flight *f, const struct response_facts *facts, struct span block,
                                      struct span names)
@@ -111,8 +122,7 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
         http_put_field(&whole, SPAN("Age"), http_value(answer, FIELD_AGE));
     buf_put_lit(&whole, "\r\n");
     if (!whole.failed && stored_block_parse(&parsed, buf_span(&whole)))
-        policy_judge(f->env->loop->config, &f->request_head, &parsed.head, f->call.sent_wall_ms,
-                     clock_wall_ms(), v);
+        flight_judge(f, &parsed.head, v);
     else /* use it once, for its own client */
         *v = (struct verdict){
             .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts};
@@ -212,6 +222,15 @@ void flight_start_pacing(struct flight *f)
     atomic_store(&f->paced, true);
 }
 
+/* From now on a chunk is in memory only until it is committed. */
+static void leave_memory(struct flight *f)
+{
+    object_set_resident(f->object, false);
+    uint64_t chunks = f->filling_disk ? disk_fill_committed(f->object) / object_chunk_bytes(f->object) : 0;
+    for (uint64_t i = 0; i < chunks; i++)
+        object_chunk_committed(f->object, (uint32_t)i);
+}
+
 void flight_go_on_storing(struct flight *f)
 {
     if (!f->storing)
@@ -225,10 +244,12 @@ void flight_go_on_storing(struct flight *f)
         disk_fill_advance(f->env->disk, f->object);
     if (f->filling_disk && !(object_flags(f->object) & OBJECT_STORING))
         f->filling_disk = false; /* the store shed it */
-    if (object_is_resident(f->object) && !fits_ram(f, ready))
-        object_set_resident(f->object, false);
+    bool too_much = ready > object_chunk_bytes(f->object) && flight_limit_bytes(f->env->loop);
+    if (object_is_resident(f->object) && (too_much || !fits_ram(f, ready)))
+        leave_memory(f);
     if (!object_is_resident(f->object) && !f->filling_disk) {
-        too_large(f);
+        if (!too_much)
+            too_large(f);
         flight_start_pacing(f);
     }
 }

@@ -88,7 +88,7 @@ struct config {
     struct {
         int set_cookie; /* enum config_set_cookie */
         bool heuristic, normalise_encoding, normalise_language;
-        uint64_t max_variants, max_uncacheable;
+        uint64_t max_variants, max_uncacheable, early_refresh, ttl_jitter;
     } cache;
     struct {
         uint64_t if_disconnected_ms, if_overloaded_ms;

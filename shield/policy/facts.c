@@ -1,5 +1,7 @@
 #include "shield/policy/facts.h"
 
+#include <math.h>
+
 #include "common/check.h"
 
 /* Times on disk or from a clock that jumped may be anything: neither sum may overflow (RFC 9111
@@ -34,4 +36,16 @@ int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms)
 bool facts_reusable(const struct response_facts *f, int64_t now_ms)
 {
     return !(f->flags & FACT_NO_CACHE) && facts_ttl_ms(f, now_ms) > 0;
+}
+
+bool facts_due_early(const struct response_facts *f, int64_t now_ms, double beta, double chance)
+{
+    double cost_ms = (double)MAX(saturating_sub(f->response_ms, f->request_ms), 1);
+    return cost_ms * beta * -log(chance) >= (double)facts_ttl_ms(f, now_ms);
+}
+
+void facts_jitter(struct response_facts *f, unsigned percent, uint64_t dice)
+{
+    double share = (double)(dice >> 11) / 0x1p53; /* in [0, 1) */
+    f->lifetime_ms -= (int64_t)((double)f->lifetime_ms * share * percent / 100.0);
 }

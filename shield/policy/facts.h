@@ -38,4 +38,12 @@ int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms);
 /* Fresh, and no unqualified no-cache: may be used without asking (RFC 9111 section 4). */
 bool facts_reusable(const struct response_facts *f, int64_t now_ms);
 
+/* XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015):
+ * whether this request is the one that refreshes a fresh response early. `beta` above 1 favours earlier
+ * refreshes; `chance` is uniform in (0, 1]. The cost of a fetch is the time from its request to its head. */
+bool facts_due_early(const struct response_facts *f, int64_t now_ms, double beta, double chance);
+
+/* Shorten the lifetime by up to `percent` (at most 100) of it: by how much, `dice` decides. */
+void facts_jitter(struct response_facts *f, unsigned percent, uint64_t dice);
+
 #endif

@@ -28,7 +28,8 @@ bool policy_may_serve_stale(const struct config *cfg, const struct response_fact
     return -facts_ttl_ms(facts, now_ms) <= longest;
 }
 
-bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms, int err)
+bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
+                           int err)
 {
     if (err_is_no_answer(err))
         return policy_may_serve_stale(cfg, facts, now_ms, STALE_DISCONNECTED);

@@ -270,9 +270,10 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
         what.key = (struct span){"", 0};
     ex->judged_here = ex->stale != NULL;
     ex->alone = true;
-    struct flight *f = flight_new(ex->env->flights, &what, false);
+    bool too_much = flight_limit_bytes(ex->env->loop);
+    struct flight *f = too_much ? NULL : flight_new(ex->env->flights, &what, false);
     if (f == NULL) {
-        exchange_fail(ex, ERR_NOMEM);
+        exchange_fail(ex, too_much ? ERR_BUSY : ERR_NOMEM);
         return;
     }
     ex->waiter.request = &ex->head;
@@ -328,7 +329,8 @@ static void ask(struct exchange *ex, bool may_join)
     ex->judged_here = true;
     cache_ask(ex->env->cache, &q, &reply);
     bool refreshed = reply.answer == CACHE_STALE && reply.err == 0;
-    if (reply.answer != CACHE_HIT && !refreshed && !ex->has_reason) { /* stale for an error: a miss that was saved */
+    if (reply.answer != CACHE_HIT && !refreshed &&
+        !ex->has_reason) { /* stale for an error: a miss that was saved */
         ex->reason = reply.reason;
         ex->has_reason = true;
         metric_add(&ex->env->loop->metrics->missed[reply.reason], 1);

@@ -89,6 +89,8 @@ void disk_fill_advance(struct disk *d, struct object *o);
 void disk_fill_seal(struct disk *d, struct object *o);
 void disk_fill_abort(struct disk *d, struct object *o);
 
+/* Bytes of whole chunks of `o` that are durable. */
+uint64_t disk_fill_committed(const struct object *o);
 /* Bytes of whole chunks of `o` that wait for a commit: handed to the fill and still only in memory. */
 uint64_t disk_fill_uncommitted(const struct object *o);
 

@@ -127,6 +127,12 @@ void disk_fill_abort(struct disk *d, struct object *o)
         give_up(d, o, f);
 }
 
+uint64_t disk_fill_committed(const struct object *o)
+{
+    const struct disk_fill *f = object_fill(o);
+    return f == NULL ? 0 : atomic_load_explicit(&f->committed, memory_order_relaxed);
+}
+
 uint64_t disk_fill_uncommitted(const struct object *o)
 {
     const struct disk_fill *f = object_fill(o);

@@ -104,6 +104,7 @@ struct body {
     _Atomic(struct disk_fill *) fill;
 
     pthread_mutex_t lock;
+    bool in_air;
     struct chunk **slots;
     uint32_t n_slots, cap_slots;
     uint32_t
@@ -118,6 +119,8 @@ struct object {
     struct object_ram ram;
 };
 
+static _Atomic uint64_t air_bytes;
+
 static struct body *body_new(uint64_t length, uint32_t chunk_bytes)
 {
     struct body *b = calloc(1, sizeof *b);
@@ -127,14 +130,25 @@ static struct body *body_new(uint64_t length, uint32_t chunk_bytes)
     atomic_init(&b->length, length);
     atomic_init(&b->resident, true);
     b->chunk_bytes = chunk_bytes;
+    b->in_air = true;
     pthread_mutex_init(&b->lock, NULL);
     return b;
+}
+
+/* Under the lock, or by the last owner. */
+static void land(struct body *b)
+{
+    if (b->in_air)
+        atomic_fetch_sub_explicit(&air_bytes, atomic_load_explicit(&b->ram_bytes, memory_order_relaxed),
+                                  memory_order_relaxed);
+    b->in_air = false;
 }
 
 static void body_unref(struct body *b)
 {
     if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
+    land(b);
     for (uint32_t i = 0; i < b->n_slots; i++)
         chunk_unref(&b->slots[i]);
     free(b->slots);
@@ -160,10 +174,10 @@ static bool grow_slots(struct body *b, uint32_t n)
 /* Under the lock. */
 static void put_slot(struct body *b, uint32_t index, struct chunk *c)
 {
-    if (b->slots[index] != NULL)
-        atomic_fetch_sub_explicit(&b->ram_bytes, b->slots[index]->cap, memory_order_relaxed);
-    if (c != NULL)
-        atomic_fetch_add_explicit(&b->ram_bytes, c->cap, memory_order_relaxed);
+    size_t out = b->slots[index] != NULL ? b->slots[index]->cap : 0, in = c != NULL ? c->cap : 0;
+    atomic_fetch_add_explicit(&b->ram_bytes, in - out, memory_order_relaxed); /* modulo 2^64 */
+    if (b->in_air)
+        atomic_fetch_add_explicit(&air_bytes, in - out, memory_order_relaxed);
     chunk_unref(&b->slots[index]);
     b->slots[index] = c;
 }
@@ -206,6 +220,7 @@ struct object *object_from_disk(struct stored_head *head, uint64_t length, uint3
         return NULL;
     struct body *b = o->body;
     b->chunk_bytes = chunk_bytes;
+    b->in_air = false;
     uint64_t n = (length + chunk_bytes - 1) / chunk_bytes;
     if (n > UINT32_MAX / sizeof(void *) || !grow_slots(b, (uint32_t)n)) {
         object_unref(&o);
@@ -280,6 +295,18 @@ size_t object_ram_bytes(const struct object *o)
 {
     return sizeof *o + sizeof *o->body + o->head->size +
            atomic_load_explicit(&o->body->ram_bytes, memory_order_relaxed);
+}
+
+uint64_t object_air_bytes(void)
+{
+    return atomic_load_explicit(&air_bytes, memory_order_relaxed);
+}
+
+void object_landed(struct object *o)
+{
+    pthread_mutex_lock(&o->body->lock);
+    land(o->body);
+    pthread_mutex_unlock(&o->body->lock);
 }
 
 /* The chunk that takes the next byte; made when the last one is full. */

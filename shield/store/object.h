@@ -76,6 +76,11 @@ uint64_t object_length(const struct object *o);         /* LENGTH_UNKNOWN until 
 uint32_t object_chunk_bytes(const struct object *o);
 size_t object_ram_bytes(const struct object *o); /* head and resident chunks, any thread */
 
+/* Body bytes of all objects *in the air*: in memory, and no tier accounts for them. A body is in the air from
+ * object_new until it has landed in a tier, or is freed. Any thread. */
+uint64_t object_air_bytes(void);
+void object_landed(struct object *o);
+
 /* Owner only: append, end well, end badly. object_append: 0 or ERR_NOMEM; never beyond the announced length.
  */
 int object_append(struct object *o, const char *p, size_t n);

@@ -111,6 +111,7 @@ static size_t what_it_will_hold(const struct object *o)
 void ram_insert(struct ram *r, struct object *o, struct list_node *victims)
 {
     struct object_ram *m = object_ram(o);
+    object_landed(o);
     pthread_mutex_lock(&r->lock);
     if (!m->linked) {
         object_ref(o);

@@ -124,7 +124,7 @@ static void test_table_is_sound(void **state)
                          strcmp(d->name, directives[j].name) == 0);
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME);
     }
-    assert_int_equal(directive_count, 61);
+    assert_int_equal(directive_count, 63);
 }
 
 static void test_names_of_this_node(void **state)

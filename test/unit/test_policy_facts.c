@@ -39,8 +39,50 @@ static void test_arithmetic(void **state)
     }
 }
 
+static const struct {
+    const char *what;
+    int64_t cost_ms, ttl_ms;
+    double beta, chance;
+    bool is_due;
+} early[] = {
+    {"chance 1 never", 1000, 1, 100, 1, false},
+    {"cost * beta * -ln(chance) is the ttl: -ln(0.36) = 1.02", 1000, 1000, 1, 0.36, true},
+    {"just below: -ln(0.37) = 0.99", 1000, 1000, 1, 0.37, false},
+    {"a larger beta reaches further", 1000, 10000, 10, 0.36, true},
+    {"far from its end, a smaller chance is needed", 1000, 10000, 1, 0.0001, false},
+    {"-ln(0.00004) = 10.1", 1000, 10000, 1, 0.00004, true},
+    {"a fetch without cost counts a millisecond", 0, 1, 1, 0.36, true},
+    {"a clock that ran backwards too", -5, 1000, 1, 0.36, false},
+};
+
+static void test_early(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(early); i++) {
+        struct response_facts f = {
+            .request_ms = 100000 - early[i].cost_ms, .response_ms = 100000, .lifetime_ms = early[i].ttl_ms};
+        if (facts_due_early(&f, 100000, early[i].beta, early[i].chance) != early[i].is_due)
+            fail_msg("%s", early[i].what);
+    }
+}
+
+static void test_jitter(void **state)
+{
+    int64_t least = INT64_MAX, most = 0;
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct response_facts f = {.lifetime_ms = 100000};
+        facts_jitter(&f, 20, i * (UINT64_MAX / 999));
+        least = MIN(least, f.lifetime_ms);
+        most = MAX(most, f.lifetime_ms);
+    }
+    assert_true(least >= 80000 && least < 80200 && most <= 100000 && most > 99800);
+    struct response_facts f = {.lifetime_ms = INT64_MAX};
+    facts_jitter(&f, 90, UINT64_MAX);
+    assert_true(f.lifetime_ms >= 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_arithmetic)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_arithmetic), cmocka_unit_test(test_early),
+                                       cmocka_unit_test(test_jitter)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

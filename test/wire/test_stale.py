@@ -343,3 +343,55 @@ def test_a_503_that_may_not_be_shared_holds_nobody_back(lab):
     assert lab.ask(shield, "/x").status == 503
     origin.on("/x", Reply(b"here", headers=FRESH.items()))
     assert lab.ask(shield, "/x").body == b"here"
+
+
+# ---- before it is stale ----
+
+def test_early_refresh_by_chance(lab):
+    """XFetch: a fetch that took long is refreshed before it expires, while everyone is served what is fresh."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"cache.early_refresh": "100"})
+    client = lab.client(shield).request("/x")
+    held = origin.expect("/x")
+    time.sleep(0.5)  # what the fetch costs
+    held.respond(200, {"Cache-Control": "max-age=60", "ETag": '"v1"'}, b"version 1")
+    assert client.response().body == b"version 1"
+    for _ in range(1000):
+        answer = client.ask("/x")
+        assert answer.cache["hit"] and answer.cache["ttl"] > 0 and answer.body == b"version 1"
+        if shield.metric("flights") == 1:
+            break
+    refresh = origin.expect("/x")
+    assert refresh.get("If-None-Match") == '"v1"'
+    refresh.respond(200, FRESH, b"version 2")
+    shield.wait_metric("flights", 0)
+    assert client.ask("/x").body == b"version 2"
+    assert shield.metric("origin_requests_total", kind="refresh") == 1
+    assert shield.metric("requests_total", result="stale") == 0
+
+
+def test_no_early_refresh_unless_it_is_switched_on(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x")
+    held = origin.expect("/x")
+    time.sleep(0.5)
+    held.respond(200, FRESH, b"version 1")
+    assert client.response().status == 200
+    assert all(client.ask("/x").cache["hit"] for _ in range(300))
+    assert origin.count() == 1
+
+
+def test_keys_that_are_filled_together_do_not_expire_together(lab):
+    origin = lab.origin()
+    lifetimes = {}
+    for jitter in (0, 50):
+        shield = lab.shield(origin, sets={"cache.ttl_jitter": jitter})
+        for i in range(30):
+            origin.on(f"/{i}", Reply(b"x", Cache_Control="max-age=100000"))
+            assert lab.ask(shield, f"/{i}")["Cache-Control"] == "max-age=100000"
+        answers = [lab.ask(shield, f"/{i}") for i in range(30)]
+        lifetimes[jitter] = [a.cache["ttl"] + int(a["Age"]) for a in answers]
+    assert set(lifetimes[0]) == {100000}
+    assert min(lifetimes[50]) >= 50000 and max(lifetimes[50]) <= 100000
+    assert max(lifetimes[50]) - min(lifetimes[50]) > 20000 and len(set(lifetimes[50])) > 20

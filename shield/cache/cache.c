@@ -371,6 +371,17 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     return found;
 }
 
+static void on_learned(void *ctx, struct flight *f, struct span names)
+{
+    struct cache *c = ctx;
+    struct shard *s = shard_of(c, flight_what(f)->key_hash);
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = flight_slot(f);
+    if (e != NULL && flight_learn_variant(f, names))
+        entry_set_names(e, names);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void trim_marks(struct shard *s)
 {
     struct loop *l = loop_current();
@@ -522,8 +533,12 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
 
 struct flight_table cache_flight_table(struct cache *c)
 {
-    return (struct flight_table){
-        .found = on_found, .settled = on_settled, .detach = on_detach, .ended = on_ended, .ctx = c};
+    return (struct flight_table){.found = on_found,
+                                 .learned = on_learned,
+                                 .settled = on_settled,
+                                 .detach = on_detach,
+                                 .ended = on_ended,
+                                 .ctx = c};
 }
 
 /* ---- the disk and invalidation ---- */

@@ -7,6 +7,7 @@
 #include "common/err.h"
 #include "shield/flight/flight_storing.h"
 #include "shield/policy/stale.h"
+#include "shield/policy/vary.h"
 
 static const unsigned moves[] = {
     [F_NEW] = BIT(F_DISK) | BIT(F_HEAD) | BIT(F_FAILED),
@@ -264,7 +265,19 @@ void flight_finish(struct flight *f)
     tell_end(f);
     flight_retire(f);
 }
+
 /* ---- the disk ---- */
+
+/* Before the origin is asked: what the disk knows of the key lets other variants fly beside this one. */
+static void learn_variant(struct flight *f, const struct object *found)
+{
+    struct span names = found != NULL ? object_head(found)->names : buf_span(&f->get.names);
+    bool is_news = !f->what.variant_known && (found != NULL || f->get.names_known) && names.len > 0;
+    if (is_news)
+        f->env->table.learned(f->env->table.ctx, f, names);
+    if (f->asked_names.len > 0)
+        flight_publish(f, NEWS_VARIANT);
+}
 
 static void on_disk_done(struct disk_get *get)
 {
@@ -290,11 +303,13 @@ static void on_disk_done(struct disk_get *get)
         if (atomic_load(&f->fenced))
             object_unref(&o);
         f->what.stored = o;
+        learn_variant(f, o);
         if (atomic_load(&f->waiters) == 0)
             abandon(f);
         else
             flight_ask_origin(f);
     }
+    buf_fini(&get->names);
     flight_unref(f); /* the job's */
 }
 
@@ -430,6 +445,21 @@ void flight_fence(struct flight *f)
 {
     atomic_store(&f->fenced, true);
     flight_ledger_leave(f);
+}
+
+bool flight_learn_variant(struct flight *f, struct span names)
+{
+    struct loop *l = f->env->loop;
+    struct buf *variant = loop_scratch(l);
+    policy_vary_key(l->config, names, &f->request_head, variant);
+    struct span kept_names = arena_span(&f->arena, names);
+    struct span kept_variant = arena_span(&f->arena, buf_span(variant));
+    if (variant->failed || kept_names.p == NULL || kept_variant.p == NULL)
+        return false;
+    f->what.names = f->asked_names = kept_names;
+    f->what.variant = f->asked_variant = kept_variant;
+    f->what.variant_known = true;
+    return true;
 }
 
 void flight_adopt_variant(struct flight *f)

@@ -85,6 +85,8 @@ struct flight_table {
     /* The disk had `o` (sealed), which is in the index on return, unless the key was invalidated meanwhile.
      */
     enum flight_found (*found)(void *ctx, struct flight *f, struct object *o);
+    /* What the key's responses vary on is known from the disk. */
+    void (*learned)(void *ctx, struct flight *f, struct span names);
     /* The head is known. `object` is what will be stored (FILLING), or NULL when nothing will be; when the
      * flight may not be joined any more it has left the table on return. */
     void (*settled)(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
@@ -161,6 +163,9 @@ void flight_write(struct flight *f, const char *p, size_t n);
 void flight_finish_content(struct flight *f);
 
 /* For the table, under its lock. */
+/* From `learned`, on its loop: it asks for its own variant under `names`; those who want another hear of it.
+ */
+bool flight_learn_variant(struct flight *f, struct span names);
 void flight_adopt_variant(struct flight *f); /* from `settled`: it is the variant of its object from now on */
 /* What it brings may be older than a change: it is not stored, and another may start beside it. */
 void flight_fence(struct flight *f);

@@ -9,6 +9,7 @@ enum flight_state { F_NEW, F_DISK, F_HEAD, F_BODY, F_DONE, F_FAILED };
 /* What the seats are told; set once by the owner, after everything that goes with it. */
 enum flight_news {
     NEWS_NONE,
+    NEWS_VARIANT,     /* asked_names is known: others than asked_variant look up again */
     NEWS_HEAD,        /* the object is for everyone */
     NEWS_HEAD_LEADER, /* for the leader; the others hear of it when it is whole */
     NEWS_HEAD_ALONE,  /* for the leader; the others are released */
@@ -58,6 +59,7 @@ struct flight {
     atomic_int news;
     int err;
     struct object *object;
+    struct span asked_names, asked_variant;
     uint64_t announced_length;
     uint32_t retry_after_s;
     bool validated, from_disk, stale, kept;

@@ -29,15 +29,20 @@ static void dismiss(struct flight *f, struct flight_waiter *w, enum flight_event
     w->on_event(w, ev);
 }
 
-static bool is_other_variant(const struct flight *f, const struct flight_waiter *w)
+static bool wants_other(const struct flight_waiter *w, struct span names, struct span variant)
 {
-    const struct stored_head *h = object_head(f->object);
-    if (h->names.len == 0 || w->is_leader)
+    if (names.len == 0 || w->is_leader)
         return false;
     struct loop *here = loop_current();
     struct buf *mine = loop_scratch(here);
-    policy_vary_key(here->config, h->names, w->request, mine);
-    return mine->failed || !span_eq(buf_span(mine), h->variant);
+    policy_vary_key(here->config, names, w->request, mine);
+    return mine->failed || !span_eq(buf_span(mine), variant);
+}
+
+static bool is_other_variant(const struct flight *f, const struct flight_waiter *w)
+{
+    const struct stored_head *h = object_head(f->object);
+    return wants_other(w, h->names, h->variant);
 }
 
 static void tell_head(struct flight *f, struct flight_waiter *w, enum flight_news news)
@@ -70,6 +75,9 @@ static void tell(struct flight *f, struct flight_waiter *w)
         dismiss(f, w, FLIGHT_AGAIN, 0);
     } else if (news == NEWS_FAILED) {
         dismiss(f, w, FLIGHT_FAILED, f->err);
+    } else if (news == NEWS_VARIANT) {
+        if (wants_other(w, f->asked_names, f->asked_variant))
+            dismiss(f, w, FLIGHT_VARIED, 0);
     } else if (!w->told_head) {
         if (news != NEWS_HEAD_LEADER || w->is_leader)
             tell_head(f, w, news);

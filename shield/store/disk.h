@@ -57,6 +57,8 @@ struct disk_get {
     int err;               /* 0, ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO */
     struct object *object; /* sealed, one reference, the caller's; bodies of up to 1 MiB are loaded with it
                             * and stay resident, of larger ones the first chunk */
+    bool names_known;      /* what the newest response of the key varies on, whether or not one was found */
+    struct buf names;      /* the caller's to free */
     void (*on_done)(struct disk_get *job);
 };
 void disk_get(struct disk *d, struct disk_get *job);

@@ -139,7 +139,7 @@ static int read_chunk(struct read_txn *t, uint64_t id, uint32_t index, uint32_t 
 /* ---- get ---- */
 
 /* Each variant is held against the request under the names that were valid when it came, the newest first. */
-static uint64_t match_variant(struct read_txn *t, const struct disk_get *job, struct disk_index *record)
+static uint64_t match_variant(struct read_txn *t, struct disk_get *job, struct disk_index *record)
 {
     struct buf mine = {0};
     struct span names = {NULL, 0};
@@ -147,6 +147,9 @@ static uint64_t match_variant(struct read_txn *t, const struct disk_get *job, st
     uint64_t id = 0;
     bool made = false;
     while (id == 0 && disk_index_next(record, &v)) {
+        if (!job->names_known)
+            buf_put_span(&job->names, v.names);
+        job->names_known = !job->names.failed;
         if (!made || !span_eq(names, v.names)) {
             mine.len = 0;
             names = v.names;
@@ -160,8 +163,8 @@ static uint64_t match_variant(struct read_txn *t, const struct disk_get *job, st
     return id;
 }
 
-static int find_object(struct read_txn *t, const struct disk_get *job,
-                       const char index_key[DISK_INDEX_KEY_BYTES], uint64_t *id)
+static int find_object(struct read_txn *t, struct disk_get *job, const char index_key[DISK_INDEX_KEY_BYTES],
+                       uint64_t *id)
 {
     struct disk_index record;
     MDB_val key = {DISK_INDEX_KEY_BYTES, (void *)index_key}, value;

@@ -1,5 +1,9 @@
 """Variants of one URL: never the wrong one, and one fetch for each."""
+import time
+
 import pytest
+
+from patience import LIFE_S, outlive
 
 from scripted_origin import Reply
 
@@ -65,6 +69,33 @@ def test_known_variants_fly_at_the_same_time(lab):
     for language, crowd in crowds.items():
         assert {a.body for a in crowd.responses()} == {language.encode()}
     assert origin.count() == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("life_s", [60, LIFE_S])
+def test_what_a_key_varies_on_is_known_after_a_restart(lab, tmp_path, workers, life_s):
+    """Nobody waits for another variant: not for a new one, nor for one on disk that has to be validated."""
+    origin = lab.origin()
+    shield = lab.shield(origin, store=tmp_path / "store")
+    first = lab.client(shield).request("/x", Accept_Language="en")
+    vary = {"Cache-Control": f"max-age={life_s}", "Vary": "Accept-Language", "ETag": '"en"'}
+    origin.expect("/x").respond(200, vary, b"en")
+    assert first.response().body == b"en"
+    stored_at = time.time()
+    shield.wait_stored()
+    shield.kill()
+    languages = ["de", "fr"] if life_s == 60 else ["en", "de", "fr"]
+    outlive(stored_at, LIFE_S)
+    shield = lab.shield(origin, store=tmp_path / "store", workers=workers)
+    crowds = {language: lab.crowd(shield, 20).get("/x", Accept_Language=language) for language in languages}
+    held = [origin.expect("/x") for _ in languages]
+    assert sorted(request.get("Accept-Language") for request in held) == sorted(languages)
+    for request in held:
+        assert request.get("If-None-Match") == ('"en"' if request.get("Accept-Language") == "en" else None)
+        request.respond(200, vary, request.get("Accept-Language").encode())
+    for language, crowd in crowds.items():
+        assert {a.body for a in crowd.responses()} == {language.encode()}
+    assert origin.count() == 1 + len(languages)
 
 
 @pytest.mark.parametrize("asked, sent", [

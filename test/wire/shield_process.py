@@ -201,12 +201,13 @@ class Shield:
         """Not built with a sanitizer, whose memory says nothing."""
         return not os.path.dirname(SHIELD).endswith(("asan", "tsan"))
 
-    def rss_bytes(self):
-        """Resident memory, 0 where there is no /proc."""
+    def rss_bytes(self, of_its_own=False):
+        """Resident memory, 0 where there is no /proc; `of_its_own`: without mapped files."""
         if not os.path.exists("/proc/self/statm"):
             return 0
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            pages = [int(word) for word in f.read().split()]
+        return (pages[1] - (pages[2] if of_its_own else 0)) * os.sysconf("SC_PAGE_SIZE")
 
     def check_end(self):
         """At the end of every test: no flight left, no promise broken, a clean exit, nothing from a sanitizer."""

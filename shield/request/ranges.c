@@ -119,8 +119,8 @@ uint64_t ranges_content_bytes(struct exchange *ex)
 
 /* ---- sending ---- */
 
-/* Parts go out in the order asked for, but for an object that is still arriving and does not stay in memory:
- * what its readers have passed may be gone, so those that are not begun go by their place in it. */
+/* Parts go out in the order asked for, but where a fetch waits for its readers and drops what they have
+ * passed: there those that are not begun go by their place in the object. */
 static void put_in_order(struct ranges *r)
 {
     for (unsigned i = r->part + 1; i < r->n; i++) {
@@ -137,7 +137,7 @@ bool ranges_begin(struct exchange *ex, uint64_t ready)
     struct ranges *r = ex->ranges;
     if (r->begun)
         return true;
-    if (!object_is_resident(ex->object) && object_state(ex->object) == OBJECT_FILLING)
+    if (ex->waiter.flight != NULL && flight_is_paced(ex->waiter.flight))
         put_in_order(r);
     ex->position = r->list[r->part].first;
     ex->end = r->list[r->part].last + 1;
@@ -161,7 +161,7 @@ struct span ranges_closing(const struct exchange *ex)
 void ranges_note_sent(struct exchange *ex)
 {
     struct ranges *r = ex->ranges;
-    r->begun = ex->position < ex->end || r->part + 1 == r->n;
+    r->begun = ex->position < ex->end;
     r->part += !r->begun;
 }
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from scripted_origin import cacheable
+from scripted_origin import Reply, cacheable
 
 BODY = bytes(range(256)) * 40
 N = len(BODY)
@@ -73,6 +73,57 @@ def test_if_range(lab, condition, matches):
         is_part(answer, 0, 9)
     else:
         assert answer.status == 200 and answer.body == BODY
+
+
+@pytest.mark.parametrize("etag, fields", [
+    ("W/" + ETAG, {}),  # a weak tag says nothing of bytes
+    ("W/" + ETAG, {"ETag": ETAG}), (ETAG, {"ETag": "W/" + ETAG}),
+    (MODIFIED, {"Last-Modified": None}), (MODIFIED, {"Date": MODIFIED}),  # no date, and one that is not strong
+])
+def test_if_range_without_a_strong_validator(lab, etag, fields):
+    fields = {"ETag": "W/" + ETAG, "Last-Modified": MODIFIED, "Cache-Control": "max-age=9999999999", **fields}
+    origin = lab.origin().on("/x", Reply(BODY, headers=[(n, v) for n, v in fields.items() if v is not None]))
+    shield = lab.shield(origin)
+    for _ in range(2):
+        answer = lab.ask(shield, "/x", Range="bytes=0-9", If_Range=etag)
+        assert answer.status == 200 and answer.body == BODY
+
+
+def test_several_lines_of_it_get_the_whole(lab):
+    _, shield = hit(lab)
+    answer = lab.ask(shield, "/x", headers=[("Range", "bytes=0-9"), ("Range", "bytes=0-9")])
+    assert answer.status == 200 and answer.body == BODY
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-3", "bytes=100-", "bytes=0-1,3-4"])
+def test_a_range_of_what_is_no_200(lab, asked):
+    origin = lab.origin().on("/x", Reply(b"not here", 404, Cache_Control="max-age=60"))
+    shield = lab.shield(origin)
+    for _ in range(2):
+        answer = lab.ask(shield, "/x", Range=asked)
+        assert (answer.status, answer.body) == (404, b"not here") and "Content-Range" not in answer.fields
+    assert origin.count() == 1
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=0-", "bytes=-1", "bytes=0-0,-1"])
+def test_a_range_of_nothing(lab, asked):
+    """No Content-Range can say it (RFC 9110 section 14.4)."""
+    origin = lab.origin().on("/x", cacheable(b""))
+    shield = lab.shield(origin)
+    lab.ask(shield, "/x")
+    answer = lab.ask(shield, "/x", Range=asked)
+    assert answer.status == 416 and answer["Content-Range"] == "bytes */0"
+
+
+def test_a_head_on_a_miss_takes_no_range_along(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x", "HEAD", Range="bytes=0-9")
+    held = origin.expect("/x", "HEAD")
+    assert "Range" not in held
+    held.respond(200, FRESH, BODY)
+    answer = client.response()
+    assert answer.status == 200 and answer["Content-Length"] == str(N)
 
 
 def test_a_range_does_not_change_a_head(lab):

@@ -135,6 +135,29 @@ def test_slow_readers_get_every_byte(lab, tmp_path, where):
     assert origin.count("/x") == 1
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parts_that_the_disk_has_already_of_what_arrives(lab, tmp_path, workers):
+    """What the store has committed leaves memory while the rest is on its way: parts before it are loaded, later ones awaited."""
+    ranges = [(4_000_000, 4_400_000), (0, 2_000_000), (7_000_000, 7_100_000), (3_000_000, 3_400_000), (LENGTH - 9, LENGTH - 1)]
+    origin, shield = cold(lab, tmp_path, "disk", workers)
+    whole = lab.client(shield).request("/x")
+    held = origin.expect("/x")
+    held.send_head(200, FRESH, length=LENGTH).send(BODY[:5_000_000])
+    assert whole.body(5_000_000) == BODY[:5_000_000]
+    shield.wait_metric("store_bytes", lambda v: v > 4_500_000)
+    crowd = lab.crowd(shield, 50).send(lambda _: ask_for(ranges))
+    for at in range(5_000_000, 6_000_000, 10_000):
+        held.send(BODY[at:at + 10_000])
+        crowd.turn(0)
+    for answer in crowd.body(2_400_002):
+        assert BODY[:2_000_001] in answer.body and len(answer.body) < 2_500_000
+    held.send(BODY[6_000_000:]).finish()
+    for answer in crowd.responses():
+        is_multipart(answer, ranges, BODY)
+    assert whole.response().body == BODY
+    assert origin.count() == 1
+
+
 def test_asked_ahead_while_the_object_arrives(lab):
     """A pipeline of parts, one, several and none, and heads: each answer whole and in its place."""
     origin = lab.origin()

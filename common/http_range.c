@@ -81,6 +81,39 @@ bool http_range_resolve(const struct http_range_spec *spec, uint64_t length, uin
     return true;
 }
 
+/* Put `r` in the place of the first of those that it meets, and take out the others. What stands in out[]
+ * meets nothing else there, so what `r` has taken in brings it no new neighbour. Ends are below a length: one
+ * more than an end does not overflow. */
+static int add_range(struct http_range *out, int n, struct http_range r)
+{
+    int kept = 0, place = -1;
+    for (int i = 0; i < n; i++) {
+        if (out[i].first > r.last + 1 || r.first > out[i].last + 1) {
+            out[kept++] = out[i];
+            continue;
+        }
+        r.first = out[i].first < r.first ? out[i].first : r.first;
+        r.last = out[i].last > r.last ? out[i].last : r.last;
+        if (place < 0)
+            place = kept++;
+    }
+    if (place < 0)
+        place = kept++;
+    out[place] = r;
+    return kept;
+}
+
+int http_range_settle(const struct http_range_spec *specs, int n, uint64_t length, struct http_range *out)
+{
+    int n_out = 0;
+    for (int i = 0; i < n; i++) {
+        struct http_range r;
+        if (http_range_resolve(&specs[i], length, &r.first, &r.last))
+            n_out = add_range(out, n_out, r);
+    }
+    return n_out;
+}
+
 /* A number that is really one: UINT64_MAX and more mean that it was too large. */
 static bool take_position(struct span *s, uint64_t *out)
 {

@@ -48,7 +48,7 @@ struct flight_waiter {
     int err;
     uint32_t retry_after_s; /* with FLIGHT_FAILED: what the origin asked for; 0: nothing */
     uint64_t joined_us;
-    uint64_t position; /* how far it has read: moved by flight_waiter_read_to */
+    uint64_t position; /* it needs nothing below: moved by flight_waiter_read_to */
     void (*on_event)(struct flight_waiter *w, enum flight_event ev);
 };
 
@@ -138,7 +138,8 @@ void flight_leave(struct flight_waiter *w);
 /* Whether the slowest waiter sets the pace of the fetch: who is too slow has to go. Any loop. */
 bool flight_is_paced(const struct flight *f);
 
-/* The reader has sent everything below `position`: an object that is not kept may drop it and go on filling.
+/* The reader needs nothing below `position` any more: an object that is not kept may drop it and go on
+ * filling.
  */
 void flight_waiter_read_to(struct flight_waiter *w, uint64_t position);
 

@@ -78,7 +78,7 @@ struct config {
         int cache_control; /* enum config_client_cc */
     } client;
     struct {
-        uint64_t max_1xx, max_chunk_ext, max_trailers;
+        uint64_t max_1xx, max_chunk_ext, max_trailers, max_ranges;
     } http;
     struct {
         uint64_t max_waiters, max_waiters_total, max_flights, window, max_bytes_total, waiter_timeout_ms;

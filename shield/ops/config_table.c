@@ -73,6 +73,8 @@ const struct directive directives[] = {
       "Bytes of a chunk's extensions." },
     { "http.max_trailers", D_BYTES, AT(http.max_trailers), "8k", "0", "1m", D_LIVE, NULL,
       "Bytes of a trailer section." },
+    { "http.max_ranges", D_COUNT, AT(http.max_ranges), "16", "0", "256", D_LIVE, NULL,
+      "Ranges that one request may have parts for; with more, or with several at 0, it gets the whole." },
 
     { "flight.max_waiters", D_COUNT, AT(flight.max_waiters), "100k", "1", "10m", D_LIVE, NULL,
       "Requests that may wait for one fetch." },

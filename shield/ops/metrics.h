@@ -73,6 +73,7 @@
     X(MAX_1XX, "http.max_1xx")                       \
     X(MAX_CHUNK_EXT, "http.max_chunk_ext")           \
     X(MAX_TRAILERS, "http.max_trailers")             \
+    X(MAX_RANGES, "http.max_ranges")                 \
     X(MAX_WAITERS, "flight.max_waiters")             \
     X(MAX_WAITERS_TOTAL, "flight.max_waiters_total") \
     X(MAX_FLIGHTS, "flight.max_flights")             \

@@ -131,10 +131,10 @@ static bool if_range_holds(const struct http_head *request, const struct validat
     return is_strong && date_s == v->last_modified_s;
 }
 
-bool policy_wants_range(const struct http_head *request, const struct validators *v,
-                        struct http_range_spec *out)
+int policy_wants_ranges(const struct http_head *request, const struct validators *v,
+                        struct http_range_spec *out, int cap)
 {
     if (request->method != METHOD_GET || v->status != 200 || http_count(request, FIELD_RANGE) != 1)
-        return false; /* section 14.2 */
-    return http_range_parse(http_value(request, FIELD_RANGE), out, 1) == 1 && if_range_holds(request, v);
+        return 0; /* section 14.2 */
+    return if_range_holds(request, v) ? http_range_parse(http_value(request, FIELD_RANGE), out, cap) : 0;
 }

@@ -27,11 +27,12 @@ enum condition policy_condition(const struct http_head *request, const struct va
 /* If-Match or If-Unmodified-Since: a cache forwards these (RFC 9111 section 4.3.2). */
 bool policy_has_origin_condition(const struct http_head *request);
 
-/* Whether the request's Range applies: GET, a bytes range that parses, and If-Range absent or strongly
- * matching. Gives a single spec; several specs are answered with the whole representation. */
+/* Whether the request's Range applies: GET of a 200, bytes ranges that parse, and If-Range absent or strongly
+ * matching (RFC 9110 sections 14.2 and 13.1.5). Gives the specs in out[] (room for cap) and how many they
+ * are; 0 when the whole representation is wanted, -1 when more than cap parts of it are. */
 struct http_range_spec;
-bool policy_wants_range(const struct http_head *request, const struct validators *v,
-                        struct http_range_spec *out);
+int policy_wants_ranges(const struct http_head *request, const struct validators *v,
+                        struct http_range_spec *out, int cap);
 
 bool policy_etag_is_strong(struct span etag);
 

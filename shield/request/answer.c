@@ -14,6 +14,7 @@
 static void put_status_line(struct exchange *ex, int status)
 {
     struct buf *out = &ex->out;
+    out->len = 0;
     buf_put_lit(out, "HTTP/1.1 ");
     buf_put_uint(out, (uint64_t)status);
     buf_put_lit(out, " ");
@@ -53,18 +54,18 @@ static void put_length(struct exchange *ex, uint64_t length)
     buf_put_lit(&ex->out, "\r\n");
 }
 
-static void put_content_range(struct exchange *ex, uint64_t first, uint64_t last, uint64_t length)
+void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length)
 {
-    buf_put_lit(&ex->out, "Content-Range: bytes ");
-    buf_put_uint(&ex->out, first);
-    buf_put_lit(&ex->out, "-");
-    buf_put_uint(&ex->out, last);
+    buf_put_lit(out, "Content-Range: bytes ");
+    buf_put_uint(out, r.first);
+    buf_put_lit(out, "-");
+    buf_put_uint(out, r.last);
     if (length == LENGTH_UNKNOWN) {
-        buf_put_lit(&ex->out, "/*\r\n");
+        buf_put_lit(out, "/*\r\n");
     } else {
-        buf_put_lit(&ex->out, "/");
-        buf_put_uint(&ex->out, length);
-        buf_put_lit(&ex->out, "\r\n");
+        buf_put_lit(out, "/");
+        buf_put_uint(out, length);
+        buf_put_lit(out, "\r\n");
     }
 }
 
@@ -91,26 +92,50 @@ static void put_tail(struct exchange *ex)
     buf_put_lit(&ex->out, "\r\n");
 }
 
-enum span_choice { WHOLE, PART, UNSATISFIABLE, WAIT };
+enum span_choice { WHOLE, PART, PARTS, UNSATISFIABLE, WAIT };
+
+/* How many ranges the client may have, and which. */
+static int ranges_asked(struct exchange *ex, struct http_range_spec *specs)
+{
+    const struct loop *l = ex->env->loop;
+    if (!ex->judged_here || ex->wants_whole || ex->status != 200)
+        return 0;
+    uint64_t cap = MAX(l->config->http.max_ranges, (uint64_t)1);
+    REQUIRE(cap <= HTTP_RANGES_MAX);
+    int n = policy_wants_ranges(&ex->head, &object_head(ex->object)->validators, specs, (int)cap);
+    if (n < 0)
+        metric_limit(l->metrics, MAX_RANGES);
+    return MAX(n, 0);
+}
+
+static enum span_choice choose_parts(struct exchange *ex, const struct http_range_spec *specs, int n,
+                                     struct http_range *part)
+{
+    struct http_range ranges[HTTP_RANGES_MAX];
+    int left = http_range_settle(specs, n, object_length(ex->object), ranges);
+    if (left == 0)
+        return UNSATISFIABLE;
+    *part = ranges[0];
+    if (left == 1)
+        return PART;
+    return ranges_start(ex, ranges, (unsigned)left) ? PARTS : WHOLE;
+}
 
 /* Which part of the object the client gets (RFC 9110 section 14; DESIGN.md section 4 for an unknown length).
  */
-static enum span_choice choose_span(struct exchange *ex, uint64_t *first, uint64_t *last)
+static enum span_choice choose_span(struct exchange *ex, struct http_range *part)
 {
-    const struct stored_head *h = object_head(ex->object);
-    struct http_range_spec spec;
-    if (!ex->judged_here || ex->wants_whole || ex->status != 200 ||
-        !policy_wants_range(&ex->head, &h->validators, &spec))
+    struct http_range_spec specs[HTTP_RANGES_MAX];
+    int n = ranges_asked(ex, specs);
+    if (n == 0)
         return WHOLE;
-    uint64_t length = object_length(ex->object);
-    if (length != LENGTH_UNKNOWN)
-        return http_range_resolve(&spec, length, first, last) ? PART : UNSATISFIABLE;
-    if (spec.is_suffix || spec.last == UINT64_MAX)
+    if (object_length(ex->object) != LENGTH_UNKNOWN)
+        return choose_parts(ex, specs, n, part);
+    if (n > 1 || specs[0].is_suffix || specs[0].last == UINT64_MAX)
         return WHOLE;
-    if (object_state(ex->object) != OBJECT_FAILED && object_ready(ex->object) <= spec.last)
+    if (object_state(ex->object) != OBJECT_FAILED && object_ready(ex->object) <= specs[0].last)
         return WAIT;
-    *first = spec.first;
-    *last = spec.last;
+    *part = (struct http_range){specs[0].first, specs[0].last};
     return PART;
 }
 
@@ -165,14 +190,16 @@ static void make_stale_block(struct exchange *ex)
 bool answer_compose(struct exchange *ex)
 {
     const struct stored_head *h = object_head(ex->object);
-    uint64_t first = 0, last = 0;
+    struct http_range part = {0};
     ex->out.len = ex->prefix_bytes = ex->block_skip = 0;
+    ex->position = 0; /* it may have been composed before, of an object that was no good */
+    ex->end = UINT64_MAX;
     ex->status = h->facts.status;
     ex->block = h->block;
     if (ex->is_stale)
         make_stale_block(ex);
     enum condition condition = ex->judged_here ? policy_condition(&ex->head, &h->validators) : CONDITION_SEND;
-    enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &first, &last) : WHOLE;
+    enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &part) : WHOLE;
     if (choice == WAIT)
         return false;
 
@@ -188,11 +215,17 @@ bool answer_compose(struct exchange *ex)
     } else if (choice == PART) {
         put_status_line(ex, 206);
         ex->block_skip = first_line_bytes(ex->block);
-        put_content_range(ex, first, last, object_length(ex->object));
-        put_length(ex, last - first + 1);
+        answer_put_content_range(&ex->out, part, object_length(ex->object));
+        put_length(ex, part.last - part.first + 1);
         ex->framing = OUT_LENGTH;
-        ex->position = first;
-        ex->end = last + 1;
+        ex->position = part.first;
+        ex->end = part.last + 1;
+    } else if (choice == PARTS) {
+        put_status_line(ex, 206);
+        ex->block_skip = first_line_bytes(ex->block);
+        ranges_put_type(ex);
+        put_length(ex, ranges_content_bytes(ex));
+        ex->framing = OUT_PARTS;
     } else {
         frame_whole(ex);
     }

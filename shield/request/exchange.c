@@ -24,6 +24,7 @@ static void free_exchange(struct exchange *ex)
     buf_fini(&ex->key);
     buf_fini(&ex->content_in);
     buf_fini(&ex->content_out);
+    buf_fini(&ex->part_head);
     free(ex);
 }
 
@@ -82,6 +83,7 @@ static void give_exchange(struct exchange *ex)
     arena_fini(&ex->arena);
     buf_fini(&ex->content_in);
     buf_fini(&ex->content_out);
+    buf_fini(&ex->part_head);
     if (env->n_idle >= IDLE_MAX) {
         free_exchange(ex);
         return;

@@ -8,7 +8,7 @@
 enum exchange_state { EX_ASKING, EX_WAITING, EX_READING, EX_OVER };
 
 /* How the answer's content is framed towards this client. */
-enum out_framing { OUT_NONE, OUT_LENGTH, OUT_CHUNKED, OUT_UNTIL_CLOSE };
+enum out_framing { OUT_NONE, OUT_LENGTH, OUT_CHUNKED, OUT_UNTIL_CLOSE, OUT_PARTS };
 
 struct exchange {
     struct exchange_env *env;
@@ -61,6 +61,8 @@ struct exchange {
     bool head_sent, last_chunk_sent, waits_for_range, wants_whole;
     uint64_t position,
         end; /* of the object: the next byte to send, and where to stop (UINT64_MAX: at its end) */
+    struct ranges *ranges;         /* OUT_PARTS: in `arena`; position and end are those of the part */
+    struct buf part_head;          /* of the part that is being sent */
     struct chunk *holds[CONN_IOV]; /* what the pending write needs */
     unsigned n_holds;
     char chunk_line[20];
@@ -97,8 +99,27 @@ void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
  * until more of the object is known (a range of unknown length). */
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
+/* "Content-Range: bytes first-last/length" and CRLF; LENGTH_UNKNOWN is "*" (RFC 9110 section 14.4). */
+void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length);
 /* The buffers of the head: gives how many of bufs[] (at most 3) it takes. */
 unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs);
+
+/* ---- ranges.c: an answer of several parts ---- */
+/* Make ex->ranges of n ranges (copied) of ex->object, whose length is known, and take out of ex->block what
+ * goes into the parts. False, and nothing is changed, when the whole has to do: without memory, or of what is
+ * encoded. */
+bool ranges_start(struct exchange *ex, const struct http_range *list, unsigned n);
+void ranges_put_type(struct exchange *ex);          /* the answer's Content-Type, into ex->out */
+uint64_t ranges_content_bytes(struct exchange *ex); /* its Content-Length */
+/* Go to the next part unless one is being sent: sets position and end. False while its first byte, below
+ * `ready`, is not there: until then no part is begun. */
+bool ranges_begin(struct exchange *ex, uint64_t ready);
+/* What stands before the next byte to send: the part's head, or nothing once that is out. Valid until the
+ * next part begins; NULL without memory. */
+struct span ranges_head(struct exchange *ex);
+struct span ranges_closing(const struct exchange *ex); /* behind the last part; empty when this is not it */
+void ranges_note_sent(struct exchange *ex);            /* position has moved, and the part's head is out */
+uint64_t ranges_lowest(const struct exchange *ex);     /* the lowest byte that is still to be sent */
 
 /* ---- reader.c ---- */
 void reader_start(struct exchange *ex); /* ex->object and ex->cache_status are set */

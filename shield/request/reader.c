@@ -64,6 +64,7 @@ static void load_chunk(struct exchange *ex)
         exchange_fail(ex, ERR_NOMEM);
         return;
     }
+    chunk_unref(&ex->loaded); /* no write may use it when the next one takes its place */
     ex->loading = true;
     ex->load = (struct disk_load){.loop = ex->env->loop,
                                   .object = object_ref(ex->object),
@@ -87,9 +88,9 @@ static bool take_loaded(struct exchange *ex, uint64_t at, struct span *out)
 struct batch {
     uv_buf_t bufs[CONN_IOV];
     unsigned n;
-    uint64_t content_bytes;
-    bool last;    /* the answer is complete with it */
-    bool missing; /* the next chunk is on disk */
+    uint64_t content_bytes, part_text_bytes; /* of the object; of what stands between its parts */
+    bool last;                               /* the answer is complete with it */
+    bool missing;                            /* the next chunk is on disk */
     int err;
 };
 
@@ -133,6 +134,32 @@ static void gather_chunked(struct exchange *ex, struct batch *b, uint64_t limit,
     b->last = ends;
 }
 
+static void put_part_text(struct batch *b, struct span text)
+{
+    if (text.len == 0)
+        return;
+    b->bufs[b->n++] = uv_buf_init((char *)text.p, (unsigned)text.len);
+    b->part_text_bytes += text.len;
+}
+
+/* At most one part: its head, what there is of it, and behind the last one the end of them all. */
+static void gather_part(struct exchange *ex, struct batch *b, uint64_t ready)
+{
+    if (!ranges_begin(ex, ready))
+        return;
+    struct span head = ranges_head(ex);
+    if (head.p == NULL) {
+        b->err = ERR_NOMEM;
+        return;
+    }
+    put_part_text(b, head);
+    gather_content(ex, b, MIN(ex->end, ready), CONN_IOV - 1);
+    struct span closing = ranges_closing(ex);
+    b->last = closing.len > 0 && ex->position + b->content_bytes == ex->end;
+    if (b->last)
+        put_part_text(b, closing);
+}
+
 static void gather(struct exchange *ex, struct batch *b)
 {
     *b = (struct batch){0};
@@ -149,6 +176,8 @@ static void gather(struct exchange *ex, struct batch *b)
     uint64_t limit = MIN(ex->end, ready);
     if (ex->framing == OUT_CHUNKED) {
         gather_chunked(ex, b, limit, sealed);
+    } else if (ex->framing == OUT_PARTS) {
+        gather_part(ex, b, ready);
     } else {
         gather_content(ex, b, limit, CONN_IOV);
         uint64_t end = ex->end != UINT64_MAX ? ex->end : sealed ? ready : UINT64_MAX;
@@ -170,16 +199,32 @@ static void note_sent(struct exchange *ex, const struct batch *b)
 {
     ex->head_sent = true;
     ex->position += b->content_bytes;
-    ex->sent_bytes += b->content_bytes;
+    ex->sent_bytes += b->content_bytes + b->part_text_bytes;
     for (unsigned i = 0; i < b->n; i++)
         ex->wire_bytes += b->bufs[i].len;
     ex->last_chunk_sent = b->last;
+    if (b->content_bytes + b->part_text_bytes > 0 && ex->framing == OUT_PARTS)
+        ranges_note_sent(ex);
+}
+
+static uint64_t lowest_needed(const struct exchange *ex)
+{
+    return ex->framing == OUT_PARTS ? ranges_lowest(ex) : ex->position;
+}
+
+/* In the middle of a part, and a later one needs bytes before it: of an object that nobody keeps (any more)
+ * the fetch would wait for us, and we for the fetch. Parts that are not begun are put in order instead; see
+ * ranges_begin. */
+static bool is_stuck(const struct exchange *ex)
+{
+    return ex->waiter.flight != NULL && flight_is_paced(ex->waiter.flight) &&
+           lowest_needed(ex) < ex->position;
 }
 
 static void finish_write(struct exchange *ex)
 {
     release_holds(ex);
-    flight_waiter_read_to(&ex->waiter, ex->position);
+    flight_waiter_read_to(&ex->waiter, lowest_needed(ex));
 }
 
 /* ---- slow clients ---- */
@@ -248,6 +293,8 @@ static void send_on(struct exchange *ex)
                 exchange_fail(ex, b.err);
             else if (b.missing && !ex->loading)
                 load_chunk(ex);
+            else if (!b.missing && is_stuck(ex))
+                exchange_fail(ex, ERR_TRUNCATED);
             return;
         }
         note_sent(ex, &b);

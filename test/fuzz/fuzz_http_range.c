@@ -22,6 +22,21 @@ static void check_range(struct span in)
         }
 }
 
+static void check_settled(struct span in)
+{
+    struct http_range_spec specs[CAP];
+    struct http_range left[CAP];
+    int n = http_range_parse(in, specs, CAP);
+    int n_left = http_range_settle(specs, n > 0 ? n : 0, 1000, left);
+    uint64_t bytes = 0;
+    REQUIRE(n_left <= CAP);
+    for (int i = 0; i < n_left; i++) {
+        REQUIRE(left[i].first <= left[i].last && left[i].last < 1000);
+        bytes += left[i].last - left[i].first + 1;
+    }
+    REQUIRE(bytes <= 1000);
+}
+
 static void check_content_range(struct span in)
 {
     uint64_t first, last, length;
@@ -37,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 0)
         memcpy(exact + 1, data, size);
     check_range((struct span){exact + 1, size});
+    check_settled((struct span){exact + 1, size});
     check_content_range((struct span){exact + 1, size});
     free(exact);
     return 0;

@@ -68,6 +68,7 @@ static void test_defaults(void **state)
         {"http.max_1xx", c->http.max_1xx, 16},
         {"http.max_chunk_ext", c->http.max_chunk_ext, 1024},
         {"http.max_trailers", c->http.max_trailers, 8192},
+        {"http.max_ranges", c->http.max_ranges, 16},
         {"flight.max_waiters", c->flight.max_waiters, 100000},
         {"flight.max_waiters_total", c->flight.max_waiters_total, 200000},
         {"flight.max_flights", c->flight.max_flights, 50000},
@@ -124,7 +125,7 @@ static void test_table_is_sound(void **state)
                          strcmp(d->name, directives[j].name) == 0);
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME);
     }
-    assert_int_equal(directive_count, 63);
+    assert_int_equal(directive_count, 64);
 }
 
 static void test_names_of_this_node(void **state)

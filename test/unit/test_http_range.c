@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -104,6 +105,71 @@ static void resolve(void **state)
     }
 }
 
+/* Ranges of 100 bytes, and what is left of them. */
+static void settle(void **state)
+{
+    static const struct {
+        const char *in;
+        int n;
+        struct http_range left[4];
+    } rows[] = {
+        {"bytes=0-0", 1, {{0, 0}}},
+        {"bytes=50-59,0-9,-1", 3, {{50, 59}, {0, 9}, {99, 99}}},
+        {"bytes=100-,0-9,-0,101-102", 1, {{0, 9}}},
+        {"bytes=100-,-0", 0, {{0}}},
+        {"bytes=0-9,10-19", 1, {{0, 19}}},
+        {"bytes=10-19,0-9", 1, {{0, 19}}},
+        {"bytes=0-9,11-19", 2, {{0, 9}, {11, 19}}},
+        {"bytes=0-9,30-39,5-15", 2, {{0, 15}, {30, 39}}},
+        {"bytes=30-39,0-9,5-15", 2, {{30, 39}, {0, 15}}},
+        {"bytes=0-9,20-29,40-49,10-39,60-60", 2, {{0, 49}, {60, 60}}},
+        {"bytes=70-79,0-9,20-29,40-49,9-40", 2, {{70, 79}, {0, 49}}},
+        {"bytes=0-,0-,-5,99-", 1, {{0, 99}}},
+        {"bytes=0-9,95-99999999999999999999,-10", 2, {{0, 9}, {90, 99}}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_range_spec specs[8];
+        struct http_range left[8];
+        int n = http_range_parse(span_of(rows[i].in), specs, 8);
+        if (http_range_settle(specs, n, 100, left) != rows[i].n ||
+            memcmp(left, rows[i].left, (size_t)rows[i].n * sizeof left[0]) != 0)
+            fail_msg("%s", rows[i].in);
+    }
+    struct http_range_spec all = {.last = END};
+    struct http_range left;
+    assert_int_equal(http_range_settle(&all, 1, 0, &left), 0);
+    assert_int_equal(http_range_settle(&all, 1, END, &left), 1);
+    assert_true(left.first == 0 && left.last == END - 1);
+}
+
+/* Whatever is asked for: every byte of it once, no other, and a gap between any two. */
+static void settle_by_chance(void **state)
+{
+    enum { LENGTH = 40, MOST = 12 };
+    srand(1);
+    for (int round = 0; round < 20000; round++) {
+        struct http_range_spec specs[MOST];
+        struct http_range left[MOST];
+        int n = 1 + rand() % MOST;
+        int wanted[LENGTH + 1] = {0}, got[LENGTH + 1] = {0};
+        for (int i = 0; i < n; i++) {
+            uint64_t first = (uint64_t)(rand() % (LENGTH + 3)), last = first + (uint64_t)(rand() % 8);
+            specs[i] = (struct http_range_spec){.first = first, .last = last};
+            for (uint64_t at = first; at <= last && at < LENGTH; at++)
+                wanted[at] = 1;
+        }
+        int n_left = http_range_settle(specs, n, LENGTH, left);
+        for (int i = 0; i < n_left; i++) {
+            assert_true(left[i].first <= left[i].last && left[i].last < LENGTH);
+            for (uint64_t at = left[i].first; at <= left[i].last; at++)
+                got[at]++;
+            for (int k = 0; k < i; k++)
+                assert_true(left[k].last + 1 < left[i].first || left[i].last + 1 < left[k].first);
+        }
+        assert_memory_equal(wanted, got, sizeof got);
+    }
+}
+
 static void content_range(void **state)
 {
     static const struct {
@@ -149,8 +215,8 @@ static void content_range(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parse),
-        cmocka_unit_test(resolve),
+        cmocka_unit_test(parse),         cmocka_unit_test(resolve),
+        cmocka_unit_test(settle),        cmocka_unit_test(settle_by_chance),
         cmocka_unit_test(content_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,11 @@
 """Ranges from hits, and from an object that is still arriving (RFC 9110 section 14)."""
+import os
+import random
 import threading
 
 import pytest
 
-from scripted_origin import cacheable
+from scripted_origin import Reply, cacheable
 
 BODY = bytes(range(256)) * 40
 N = len(BODY)
@@ -51,7 +53,7 @@ def test_not_satisfiable(lab, asked):
     assert origin.count() == 1
 
 
-@pytest.mark.parametrize("asked", ["bytes=5-4", "bytes=a-b", "lines=1-2", "bytes=", "bytes=-", "bytes 0-1", "bytes=0-0,2-2",
+@pytest.mark.parametrize("asked", ["bytes=5-4", "bytes=a-b", "lines=1-2", "bytes=", "bytes=-", "bytes 0-1", "bytes=0-0,2-x",
                                    "bytes=0 - 1", "bytes=0x1-2"])
 def test_what_is_not_one_range_gets_the_whole(lab, asked):
     origin, shield = hit(lab)
@@ -71,6 +73,57 @@ def test_if_range(lab, condition, matches):
         is_part(answer, 0, 9)
     else:
         assert answer.status == 200 and answer.body == BODY
+
+
+@pytest.mark.parametrize("etag, fields", [
+    ("W/" + ETAG, {}),  # a weak tag says nothing of bytes
+    ("W/" + ETAG, {"ETag": ETAG}), (ETAG, {"ETag": "W/" + ETAG}),
+    (MODIFIED, {"Last-Modified": None}), (MODIFIED, {"Date": MODIFIED}),  # no date, and one that is not strong
+])
+def test_if_range_without_a_strong_validator(lab, etag, fields):
+    fields = {"ETag": "W/" + ETAG, "Last-Modified": MODIFIED, "Cache-Control": "max-age=9999999999", **fields}
+    origin = lab.origin().on("/x", Reply(BODY, headers=[(n, v) for n, v in fields.items() if v is not None]))
+    shield = lab.shield(origin)
+    for _ in range(2):
+        answer = lab.ask(shield, "/x", Range="bytes=0-9", If_Range=etag)
+        assert answer.status == 200 and answer.body == BODY
+
+
+def test_several_lines_of_it_get_the_whole(lab):
+    _, shield = hit(lab)
+    answer = lab.ask(shield, "/x", headers=[("Range", "bytes=0-9"), ("Range", "bytes=0-9")])
+    assert answer.status == 200 and answer.body == BODY
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-3", "bytes=100-", "bytes=0-1,3-4"])
+def test_a_range_of_what_is_no_200(lab, asked):
+    origin = lab.origin().on("/x", Reply(b"not here", 404, Cache_Control="max-age=60"))
+    shield = lab.shield(origin)
+    for _ in range(2):
+        answer = lab.ask(shield, "/x", Range=asked)
+        assert (answer.status, answer.body) == (404, b"not here") and "Content-Range" not in answer.fields
+    assert origin.count() == 1
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=0-", "bytes=-1", "bytes=0-0,-1"])
+def test_a_range_of_nothing(lab, asked):
+    """No Content-Range can say it (RFC 9110 section 14.4)."""
+    origin = lab.origin().on("/x", cacheable(b""))
+    shield = lab.shield(origin)
+    lab.ask(shield, "/x")
+    answer = lab.ask(shield, "/x", Range=asked)
+    assert answer.status == 416 and answer["Content-Range"] == "bytes */0"
+
+
+def test_a_head_on_a_miss_takes_no_range_along(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).request("/x", "HEAD", Range="bytes=0-9")
+    held = origin.expect("/x", "HEAD")
+    assert "Range" not in held
+    held.respond(200, FRESH, BODY)
+    answer = client.response()
+    assert answer.status == 200 and answer["Content-Length"] == str(N)
 
 
 def test_a_range_does_not_change_a_head(lab):
@@ -153,6 +206,32 @@ def test_a_part_that_an_unknown_length_does_not_reach(lab):
     assert answer.status == 206 and answer.body == BODY[100:150] and answer["Content-Range"] == "bytes 100-149/150"
     answer = beyond.response()
     assert answer.status == 416 and answer["Content-Range"] == "bytes */150"
+
+
+@pytest.mark.parametrize("asked", ["bytes=1500000-", "bytes=1500000-1500009,1600000-1600009"])
+def test_a_damaged_part_is_fetched_again_from_the_beginning(lab, tmp_path, asked):
+    """Nothing is out when the chunk turns out to be damaged; and the new object of unknown length is sent whole, from its first byte."""
+    body = random.Random(1).randbytes(3_000_000)
+    origin = lab.origin().on("/x", cacheable(body, 3600))
+    sets = {"store.ram": "2m", "store.size": "64m"}
+    shield = lab.shield(origin, store=tmp_path, sets=sets)
+    assert lab.ask(shield, "/x").body == body
+    shield.wait_stored()
+    assert shield.stop() == 0
+    data = max((os.path.join(tmp_path, name) for name in os.listdir(tmp_path)), key=os.path.getsize)
+    with open(data, "r+b") as f:
+        at = f.read().index(body[1_500_000:1_500_032])
+        f.seek(at)
+        f.write(bytes(byte ^ 1 for byte in body[1_500_000:1_500_032]))
+    shield = lab.shield(origin, store=tmp_path, sets=sets)
+    origin.hold("/x")
+    client = lab.client(shield).request("/x", Range=asked)
+    held = origin.expect("/x")
+    held.send_head(200, FRESH, chunked=True).chunk(body[:1000])
+    assert client.body(1000)[:1000] == body[:1000]
+    held.chunk(body[1000:]).last_chunk()
+    answer = client.response()
+    assert (answer.status, answer.body, answer.end) == (200, body, "clean")
 
 
 def test_a_huge_object_is_never_fetched_for_a_part(lab):

@@ -215,27 +215,27 @@ static void answer_stale(struct object *o, struct cache_reply *out)
 }
 
 /* The origin gave no answer a moment ago, or a limit of ours is reached: stale where that is allowed. */
-static void answer_failed(const struct config *cfg, struct object *o, int64_t now_ms, int err,
+static void answer_failed(const struct config_route *route, struct object *o, int64_t now_ms, int err,
                           struct cache_reply *out)
 {
     out->answer = CACHE_FAILED;
-    if (o != NULL && policy_may_hide_error(cfg, &object_head(o)->facts, now_ms, err))
+    if (o != NULL && policy_may_hide_error(route, &object_head(o)->facts, now_ms, err))
         answer_stale(o, out);
     out->err = err;
 }
 
 /* The origin failed a moment ago and is left alone. An error that it sent itself is nobody's but theirs who
  * had joined (DESIGN.md section 4): that one only spares the origin requests while stale may be served. */
-static bool answer_from_memory(const struct config *cfg, const struct entry *e, struct object *o,
+static bool answer_from_memory(const struct config_route *route, const struct entry *e, struct object *o,
                                uint64_t mono_ms, int64_t now_ms, struct cache_reply *out)
 {
     if (!entry_is_marked(e, MARK_ERROR, mono_ms))
         return false;
     struct cache_reply reply = *out;
-    if (o != NULL && policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, STALE_REVALIDATING))
+    if (o != NULL && policy_may_serve_stale(route, &object_head(o)->facts, now_ms, STALE_REVALIDATING))
         answer_stale(o, &reply);
     else
-        answer_failed(cfg, o, now_ms, e->mark_err, &reply);
+        answer_failed(route, o, now_ms, e->mark_err, &reply);
     if (reply.answer == CACHE_FAILED && e->mark_err == ERR_SERVER_ERROR)
         return false;
     reply.retry_after_s = (uint32_t)((e->mark_until_ms - mono_ms + 999) / 1000);
@@ -250,7 +250,7 @@ static bool is_due_early(const struct cache_question *q, const struct entry *e, 
     uint64_t seed[2] = {q->what.key_hash, clock_mono_us()};
     double chance = (double)((XXH3_64bits(seed, sizeof seed) >> 11) + 1) / 0x1p53; /* in (0, 1] */
     return !entry_is_marked(e, MARK_ERROR, loop_now_ms(l)) &&
-           facts_due_early(&object_head(o)->facts, now_ms, (double)l->config->cache.early_refresh, chance);
+           facts_due_early(&object_head(o)->facts, now_ms, (double)q->what.route->early_refresh, chance);
 }
 
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
@@ -270,7 +270,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     bool judged_here = !policy_has_origin_condition(q->what.head); /* RFC 9111 section 4.3.2 */
     if (o != NULL && !q->only_new && judged_here && facts_reusable(&object_head(o)->facts, now_ms)) {
         *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
-        bool early = cfg->cache.early_refresh > 0 && q->may_join && is_due_early(q, e, o, now_ms);
+        bool early = q->what.route->early_refresh > 0 && q->may_join && is_due_early(q, e, o, now_ms);
         return early ? start_refresh(c, s, q, e, o) : NULL;
     }
     if (!q->may_join) {
@@ -289,10 +289,10 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         return NULL;
     }
     *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o)};
-    if (e != NULL && answer_from_memory(cfg, e, o, loop_now_ms(l), now_ms, out))
+    if (e != NULL && answer_from_memory(q->what.route, e, o, loop_now_ms(l), now_ms, out))
         return NULL;
     if (o != NULL && judged_here &&
-        policy_may_serve_stale(cfg, &object_head(o)->facts, now_ms, STALE_REVALIDATING)) {
+        policy_may_serve_stale(q->what.route, &object_head(o)->facts, now_ms, STALE_REVALIDATING)) {
         answer_stale(o, out);
         return start_refresh(c, s, q, e, o);
     }
@@ -306,7 +306,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         f = start_flight(c, s, q, o, &err);
     }
     if (err != 0)
-        answer_failed(cfg, o, now_ms, err, out);
+        answer_failed(q->what.route, o, now_ms, err, out);
     return f;
 }
 
@@ -360,7 +360,7 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
     if (usable && !fenced && facts_reusable(facts, now_ms))
         found = FOUND_ANSWER;
-    else if (usable && put && policy_may_serve_stale(cfg, facts, now_ms, STALE_REVALIDATING))
+    else if (usable && put && policy_may_serve_stale(what->route, facts, now_ms, STALE_REVALIDATING))
         found = FOUND_AGAIN; /* to be served stale at once, and refreshed */
     if (found != FOUND_VALIDATE)
         unlink_flight(c, f);

@@ -38,8 +38,8 @@ enum cache_answer {
 
 struct cache_question {
     struct flight_env *env;     /* of the calling loop */
-    struct flight_request what; /* key, key_hash, method, head, host, path_query, origin_index; kind and the
-                                 * rest are set here */
+    struct flight_request what; /* config, route, key, key_hash, method, head, host, path_query, origin_index;
+                                 * kind and the rest are set here */
     struct flight_waiter *waiter;
     bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
     bool only_new; /* released before: do not join, but a conditional request may still spare bytes */

@@ -55,6 +55,7 @@ void flight_unref(struct flight *f)
         return;
     object_unref(&f->object);
     object_unref(&f->what.stored);
+    config_unref(&f->what.config);
     object_unref(&f->freshened);
     arena_fini(&f->arena);
     buf_fini(&f->call.head);
@@ -68,6 +69,7 @@ static int copy_request(struct flight *f, const struct flight_request *from)
     struct arena *a = &f->arena;
     struct flight_request *to = &f->what;
     *to = *from;
+    to->config = config_ref(from->config);
     to->stored = NULL;
     if (http_head_copy(&f->request_head, from->head, a) != 0)
         return ERR_NOMEM;
@@ -169,7 +171,7 @@ bool flight_may_fall_back(const struct flight *f, int err)
 {
     const struct object *o = f->what.stored;
     return o != NULL && !atomic_load(&f->fenced) &&
-           policy_may_hide_error(f->env->loop->config, &object_head(o)->facts, clock_wall_ms(), err);
+           policy_may_hide_error(f->what.route, &object_head(o)->facts, clock_wall_ms(), err);
 }
 
 /* Nothing usable came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section

@@ -54,6 +54,8 @@ struct flight_waiter {
 
 /* What is fetched. Everything is copied. */
 struct flight_request {
+    struct config *config; /* which `route` is part of; a reference is taken */
+    const struct config_route *route;
     struct span key;
     uint64_t key_hash;
     struct span names, variant; /* the variant asked for, where the key's Vary is known */

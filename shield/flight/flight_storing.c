@@ -37,8 +37,8 @@ void flight_judge(struct flight *f, const struct http_head *response, struct ver
     const struct config *cfg = f->env->loop->config;
     policy_judge(cfg, &f->request_head, response, f->call.sent_wall_ms, clock_wall_ms(), v);
     uint64_t seed[2] = {f->what.key_hash, clock_mono_us()};
-    if (cfg->cache.ttl_jitter > 0)
-        facts_jitter(&v->facts, (unsigned)cfg->cache.ttl_jitter, XXH3_64bits(seed, sizeof seed));
+    if (f->what.route->ttl_jitter > 0)
+        facts_jitter(&v->facts, (unsigned)f->what.route->ttl_jitter, XXH3_64bits(seed, sizeof seed));
 }
 
 static struct stored_head *make_head(struct flight *f, const struct response_facts *facts, struct span block,

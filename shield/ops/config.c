@@ -91,8 +91,31 @@ static int derive_names(struct config *c)
     return c->node_id == NULL || c->node_pseudonym == NULL ? ERR_NOMEM : 0;
 }
 
+void config_route_defaults(const struct config *c, struct config_route *out)
+{
+    *out = (struct config_route){
+        .name = (char *)"default",
+        .collapse = true,
+        .set_cookie = c->cache.set_cookie,
+        .heuristic = c->cache.heuristic,
+        .early_refresh = c->cache.early_refresh,
+        .ttl_jitter = c->cache.ttl_jitter,
+        .ttl_ms = -1,
+        .ttl_min_ms = -1,
+        .ttl_max_ms = -1,
+        .ttl_default_ms = -1,
+        .edge_ttl_ms = -1,
+        .stale = {.while_revalidate_ms = -1,
+                  .if_error_ms = -1,
+                  .if_disconnected_ms = c->stale.if_disconnected_ms,
+                  .if_overloaded_ms = c->stale.if_overloaded_ms,
+                  .obey_s_maxage = c->stale.obey_s_maxage},
+    };
+}
+
 int config_derive(struct config *c)
 {
+    config_route_defaults(c, &c->fallback);
     if (c->workers == 0)
         c->workers = usable_cores();
     if (c->hosts == NULL)

@@ -47,6 +47,74 @@ enum config_set_cookie { SET_COOKIE_REFUSE, SET_COOKIE_STRIP, SET_COOKIE_STORE }
 enum config_client_cc { CLIENT_CC_IGNORE, CLIENT_CC_OBEY };
 enum config_finish { FINISH_NEVER, FINISH_CACHEABLE, FINISH_ALWAYS };
 
+enum config_cache_mode { CACHE_HONOUR, CACHE_OFF, CACHE_FORCE };
+enum config_action { ACTION_PROXY, ACTION_REDIRECT, ACTION_ANSWER, ACTION_DENY };
+
+/* Texts and pairs of a route's lists, in the order of the file. */
+struct config_texts {
+    char **items;
+    uint32_t n;
+};
+struct config_pair {
+    char *name, *value; /* names of fields in lower case */
+};
+struct config_pairs {
+    struct config_pair *items;
+    uint32_t n;
+};
+/* One status or a class: 404, or 5xx as 500 to 599. */
+struct config_status_ttl {
+    uint16_t first, last;
+    uint64_t ttl_ms;
+};
+/* Requests in few classes: the first pattern that `header` matches names the class, "" when none does. */
+struct config_class {
+    char *name, *header;
+    struct config_pairs patterns; /* class and pattern */
+};
+
+/* What becomes of the requests that a route matches; everything is effective: what the file leaves out has
+ * come from the preset, the section of the same name, or the default. A time of -1 is not given. */
+struct config_route {
+    char *name; /* as given, else "routes[N]"; "default" of the one behind all others */
+    struct {
+        struct config_texts hosts, paths, methods, cookies; /* one of each list that is not empty */
+        struct config_pairs headers;                        /* all of them: name and pattern */
+    } match;
+
+    uint32_t origin;                 /* index in config.origins */
+    int action;                      /* enum config_action */
+    uint32_t status;                 /* of ACTION_REDIRECT, ACTION_ANSWER, ACTION_DENY */
+    char *text;                      /* where to, or the content; */
+    char *content_type;              /* of ACTION_ANSWER */
+    char *rewrite_from, *rewrite_to; /* of the path: a pattern, and what stands for it; NULL: as it is */
+
+    int cache;      /* enum config_cache_mode */
+    bool collapse;  /* off: every miss asks for itself */
+    int set_cookie; /* enum config_set_cookie */
+    bool heuristic;
+    int64_t ttl_ms, ttl_min_ms, ttl_max_ms, ttl_default_ms, edge_ttl_ms;
+    struct config_status_ttl *ttl_by_status;
+    uint32_t n_ttl_by_status;
+    uint64_t early_refresh, ttl_jitter;
+    struct {
+        int64_t while_revalidate_ms, if_error_ms; /* -1: what the response says */
+        uint64_t if_disconnected_ms, if_overloaded_ms;
+        bool obey_s_maxage;
+    } stale;
+
+    struct {
+        bool drop_query, sort_query, scheme;
+        struct config_texts query_ignore, query_allow; /* patterns of parameter names; allow empty: all */
+        struct config_texts headers, cookies;          /* whose values are part of the key */
+        struct config_class *classes;
+        uint32_t n_classes;
+    } key;
+
+    struct config_pairs request_set, request_add, response_set, response_add;
+    struct config_texts request_remove, response_remove;
+};
+
 struct config {
     atomic_uint refs; /* private: config_ref, config_unref */
 
@@ -95,6 +163,10 @@ struct config {
         bool obey_s_maxage;
     } stale;
 
+    struct config_route *routes; /* the first that matches wins */
+    uint32_t n_routes;
+    struct config_route fallback; /* what matches none */
+
     struct http1_limits http_limits; /* derived: client.* and http.* as the parser takes them */
 };
 
@@ -119,6 +191,9 @@ int config_load_for_dump(struct config **out, const char *file, const struct con
 
 /* Defaults and one origin; for tests. Never fails but by abort. */
 struct config *config_for_test(void);
+
+/* The sections cache and stale as a route has them. */
+void config_route_defaults(const struct config *c, struct config_route *out);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config **slot);

@@ -3,40 +3,42 @@
 #include "common/check.h"
 #include "common/err.h"
 
-bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
-                            enum stale_cause cause)
+bool policy_may_serve_stale(const struct config_route *route, const struct response_facts *facts,
+                            int64_t now_ms, enum stale_cause cause)
 {
     uint32_t forbidding = FACT_MUST_REVALIDATE | FACT_NO_CACHE;
-    if (cfg->stale.obey_s_maxage)
+    if (route->stale.obey_s_maxage)
         forbidding |= FACT_S_MAXAGE;
     if (facts->flags & forbidding)
         return false;
-    int64_t longest = facts->sie_ms;
+    int64_t sie_ms = route->stale.if_error_ms >= 0 ? route->stale.if_error_ms : facts->sie_ms;
+    int64_t swr_ms = route->stale.while_revalidate_ms >= 0 ? route->stale.while_revalidate_ms : facts->swr_ms;
+    int64_t longest = sie_ms;
     switch (cause) {
     case STALE_REVALIDATING:
-        longest = facts->swr_ms;
+        longest = swr_ms;
         break;
     case STALE_ERROR:
         break;
     case STALE_DISCONNECTED:
-        longest = MAX(longest, (int64_t)cfg->stale.if_disconnected_ms);
+        longest = MAX(longest, (int64_t)route->stale.if_disconnected_ms);
         break;
     case STALE_OVERLOADED:
-        longest = MAX(MAX(longest, facts->swr_ms), (int64_t)cfg->stale.if_overloaded_ms);
+        longest = MAX(MAX(longest, swr_ms), (int64_t)route->stale.if_overloaded_ms);
         break;
     }
     return -facts_ttl_ms(facts, now_ms) <= longest;
 }
 
-bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
-                           int err)
+bool policy_may_hide_error(const struct config_route *route, const struct response_facts *facts,
+                           int64_t now_ms, int err)
 {
     if (err_is_no_answer(err))
-        return policy_may_serve_stale(cfg, facts, now_ms, STALE_DISCONNECTED);
+        return policy_may_serve_stale(route, facts, now_ms, STALE_DISCONNECTED);
     if (err == ERR_SERVER_ERROR || err == ERR_UNAVAILABLE)
-        return policy_may_serve_stale(cfg, facts, now_ms, STALE_ERROR);
+        return policy_may_serve_stale(route, facts, now_ms, STALE_ERROR);
     bool overloaded = err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT;
-    return overloaded && policy_may_serve_stale(cfg, facts, now_ms, STALE_OVERLOADED);
+    return overloaded && policy_may_serve_stale(route, facts, now_ms, STALE_OVERLOADED);
 }
 
 bool policy_is_server_error(int status)

@@ -15,12 +15,12 @@ enum stale_cause {
 
 /* Whether a stale response with `facts` may be served now. must-revalidate, proxy-revalidate, no-cache and
  * (unless stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
-bool policy_may_serve_stale(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
-                            enum stale_cause cause);
+bool policy_may_serve_stale(const struct config_route *route, const struct response_facts *facts,
+                            int64_t now_ms, enum stale_cause cause);
 
 /* The same where the answer would be an error of ours, `err`: false when none of the causes fits it. */
-bool policy_may_hide_error(const struct config *cfg, const struct response_facts *facts, int64_t now_ms,
-                           int err);
+bool policy_may_hide_error(const struct config_route *route, const struct response_facts *facts,
+                           int64_t now_ms, int err);
 
 /* RFC 5861 section 4: the errors that stale-if-error is about. */
 bool policy_is_server_error(int status);

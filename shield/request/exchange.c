@@ -81,6 +81,8 @@ static void give_exchange(struct exchange *ex)
 {
     struct exchange_env *env = ex->env;
     arena_fini(&ex->arena);
+    if (ex->is_copied)
+        config_unref(&ex->config);
     buf_fini(&ex->content_in);
     buf_fini(&ex->content_out);
     buf_fini(&ex->part_head);
@@ -212,6 +214,7 @@ int exchange_keep_request(struct exchange *ex)
     if (ip.p == NULL)
         return ERR_NOMEM;
     ex->client_ip = ip;
+    config_ref(ex->config);
     http1_target(&ex->head, &ex->target);
     ex->is_copied = true;
     return 0;
@@ -219,7 +222,7 @@ int exchange_keep_request(struct exchange *ex)
 
 static const struct config_origin *origin_of(const struct exchange *ex)
 {
-    return &ex->env->loop->config->origins[0];
+    return &ex->config->origins[ex->route->origin];
 }
 
 static struct flight_request what_to_fetch(struct exchange *ex)
@@ -229,6 +232,9 @@ static struct flight_request what_to_fetch(struct exchange *ex)
     if (host.len == 0)
         host = span_of(origin->servers[0].host);
     return (struct flight_request){
+        .config = ex->config,
+        .route = ex->route,
+        .origin_index = ex->route->origin,
         .key = buf_span(&ex->key),
         .key_hash = ex->key_hash,
         .method = ex->head.method,
@@ -517,6 +523,8 @@ static struct exchange *begin(struct exchange_env *env, const struct exchange_re
     ex->owner = r->owner;
     ex->ctx = r->ctx;
     ex->conn = r->conn;
+    ex->config = env->loop->config;
+    ex->route = &ex->config->fallback;
     if (r->head != NULL)
         ex->head = *r->head;
     ex->client_ip = r->client_ip;

@@ -19,6 +19,8 @@ struct exchange {
     enum exchange_state state;
 
     /* the request */
+    struct config *config; /* of the turn it began in; a reference of its own once the exchange waits */
+    const struct config_route *route;
     struct http_head head; /* its spans live in `arena` once the exchange waits */
     struct arena arena;
     struct buf key;

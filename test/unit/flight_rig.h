@@ -166,7 +166,9 @@ static inline void ask_cache(void *ctx)
     c->waiter = fresh;
     struct cache_question q = {
         .env = &c->rig->env[c->at],
-        .what = {.key = client_key(c),
+        .what = {.config = c->rig->base.loops[c->at]->config,
+                 .route = &c->rig->base.loops[c->at]->config->fallback,
+                 .key = client_key(c),
                  .key_hash = cache_hash(c->rig->cache, client_key(c)),
                  .method = c->method,
                  .head = &c->request,

@@ -45,7 +45,9 @@ static void test_may(void **state)
                                        .flags = r->flags,
                                        .sie_ms = r->sie_s < 0 ? -1 : r->sie_s * S,
                                        .swr_ms = r->swr_s < 0 ? -1 : r->swr_s * S};
-        if (policy_may_serve_stale(&cfg, &facts, NOW_MS, r->cause) != r->may)
+        struct config_route route;
+        config_route_defaults(&cfg, &route);
+        if (policy_may_serve_stale(&route, &facts, NOW_MS, r->cause) != r->may)
             fail_msg("%s", r->what);
     }
 }

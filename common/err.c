@@ -32,7 +32,7 @@ const char *err_name(int err)
 bool err_is_no_answer(int err)
 {
     return err == ERR_CONNECT || err == ERR_CONNECT_TIMEOUT || err == ERR_HEAD_TIMEOUT || err == ERR_DNS ||
-           err == ERR_RESET || err == ERR_PROTOCOL;
+           err == ERR_RESET || err == ERR_PROTOCOL || err == ERR_DOWN;
 }
 
 int err_status(int err)

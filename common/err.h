@@ -62,8 +62,8 @@ const char *err_text(int err);
 /* The code's name as in the table ("HEAD_TIMEOUT"), for logs. Any thread. */
 const char *err_name(int err);
 
-/* Whether it says that the origin gave no final head: refused, reset, unresolved, too late, not HTTP. Any
- * thread. */
+/* Whether it says that the origin gave no final head: refused, reset, unresolved, too late, not HTTP, or not
+ * asked because it is down. Any thread. */
 bool err_is_no_answer(int err);
 
 /* The status a client sees for `err` when nothing better can be served; 200 for 0. Any thread. */

@@ -111,6 +111,8 @@ static void deliver_reload(struct mail *m)
     if (upstream_pool_resize(&r->worker->pool, r->config) != 0 ||
         loop_set_config(&r->worker->loop, r->config) != 0)
         log_error("reload: out of memory: worker %u keeps its configuration", r->worker->loop.id);
+    else
+        upstream_pool_reload(&r->worker->pool);
     config_unref(&r->config);
     free(r);
 }

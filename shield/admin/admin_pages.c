@@ -99,6 +99,18 @@ static const char *store_trouble(const struct admin_sources *s)
     return s->disk != NULL ? disk_trouble(s->disk) : NULL;
 }
 
+static void put_origins(const struct config *cfg, struct buf *out)
+{
+    for (uint32_t o = 0; o < cfg->n_origins; o++) {
+        int64_t down = metrics_servers_down(o);
+        if (down > 0)
+            buf_printf(out, "[-]origin %s: %lld of %u servers down\n", cfg->origins[o].name, (long long)down,
+                       (unsigned)cfg->origins[o].n_servers);
+        else
+            buf_printf(out, "[+]origin %s ok\n", cfg->origins[o].name);
+    }
+}
+
 static void put_checks(const struct admin_sources *s, struct buf *out)
 {
     const char *trouble = store_trouble(s);
@@ -114,13 +126,16 @@ static void put_checks(const struct admin_sources *s, struct buf *out)
         buf_put_lit(out, "[+]store ok\n");
 }
 
-/* Trouble in the store does not make us unready: requests are served and collapsed without it. */
+/* Trouble in the store does not make us unready: requests are served and collapsed without it. Nor does an
+ * origin that is down: what is stored is served, and nobody else could reach it either. */
 static void page_readyz(struct admin_pages *p, struct span query, struct admin_reply *out)
 {
     const char *why = unready_reason(&p->sources);
     *out = (struct admin_reply){.status = why == NULL ? 200 : 503, .type = text_type, .fields = ""};
-    if (span_eq(query, SPAN("verbose")) || span_starts(query, SPAN("verbose=")))
+    if (span_eq(query, SPAN("verbose")) || span_starts(query, SPAN("verbose="))) {
         put_checks(&p->sources, &out->body);
+        put_origins(p->loop->config, &out->body);
+    }
     buf_printf(&out->body, "%s\n", why == NULL ? "ok" : why);
 }
 

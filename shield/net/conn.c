@@ -49,6 +49,12 @@ static void on_connect(uv_connect_t *req, int status)
     c->ops->on_connected(c, status == 0 ? 0 : ERR_CONNECT);
 }
 
+/* What the peer has no part in. */
+static bool is_our_shortage(int rc)
+{
+    return rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_ENOMEM || rc == UV_ENOBUFS;
+}
+
 int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, const struct netaddr *to)
 {
     bool is_pipe = to->ss.ss_family == AF_UNIX;
@@ -61,9 +67,10 @@ int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, con
         uv_pipe_connect(req, &c->u.pipe, ((const struct sockaddr_un *)&to->ss)->sun_path, on_connect);
         return 0;
     }
-    if (uv_tcp_connect(req, &c->u.tcp, (const struct sockaddr *)&to->ss, on_connect) != 0) {
+    int rc = uv_tcp_connect(req, &c->u.tcp, (const struct sockaddr *)&to->ss, on_connect);
+    if (rc != 0) {
         free(req);
-        return ERR_CONNECT;
+        return is_our_shortage(rc) ? ERR_NOMEM : ERR_CONNECT;
     }
     return 0;
 }

@@ -40,8 +40,8 @@ struct conn {
 /* Take the connection that `server` has ready. Returns 0, or ERR_SYSTEM: on_closed follows all the same. */
 int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, uv_stream_t *server);
 
-/* Connect; on_connected tells how it went. Returns 0, or an error at once: on_closed follows all the same,
- * after conn_close. */
+/* Connect; on_connected tells how it went. Returns 0, or at once ERR_CONNECT (no way there) or ERR_NOMEM (no
+ * memory or descriptor): on_closed follows all the same, after conn_close. */
 int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, const struct netaddr *to);
 
 void conn_read_start(struct conn *c);

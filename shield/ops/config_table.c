@@ -143,8 +143,8 @@ const struct directive directives[] = {
       "How long they wait." },
     { "idle_timeout", D_TIME, OF(idle_timeout_ms), "60s", "0", "1d", D_LIVE, NULL,
       "How long an unused connection is kept for the next request; 0 keeps none." },
-    { "down_after", D_COUNT, OF(down_after), "5", "1", "1m", D_LIVE, NULL,
-      "Failures in a row after which a server counts as down." },
+    { "down_after", D_COUNT, OF(down_after), "5", "0", "1m", D_LIVE, NULL,
+      "Failures in a row after which a server is down for flight.error_ttl, doubling; 0: never." },
 };
 /* clang-format on */
 

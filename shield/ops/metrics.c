@@ -114,6 +114,13 @@ int64_t metrics_total(enum metric m)
     return metrics_sum(SLOT_AT(plain) + m * sizeof(int64_t));
 }
 
+int64_t metrics_servers_down(uint32_t origin)
+{
+    REQUIRE(origin < CONFIG_MAX_ORIGINS);
+    return metrics_sum_gauge(SLOT_AT(origins) + origin * sizeof(struct metrics_origin) +
+                             offsetof(struct metrics_origin, servers_down));
+}
+
 const char *metrics_version(void)
 {
     return SHIELD_VERSION;

@@ -143,10 +143,10 @@ enum miss_reason { MISS_REASONS(X_ID) MISSED_COUNT };
 enum limit_name { LIMITS(X_ID) LIMIT_COUNT };
 #undef X_ID
 
-/* What one origin counts; `inflight` and `queue_depth` are gauges. classes[0] counts fetches without an
- * answer, 1 to 5 are 1xx to 5xx. */
+/* What one origin counts; `inflight`, `queue_depth` and `servers_down` are gauges. classes[0] counts fetches
+ * without an answer, 1 to 5 are 1xx to 5xx. */
 struct metrics_origin {
-    _Atomic int64_t requests[KIND_COUNT], classes[6], inflight, queue_depth;
+    _Atomic int64_t requests[KIND_COUNT], classes[6], inflight, queue_depth, servers_down;
 };
 
 /* One thread's counters. */
@@ -182,6 +182,9 @@ const char *miss_reason_name(enum miss_reason r);
 
 /* The sum of one plain metric over all slots. Any thread. */
 int64_t metrics_total(enum metric m);
+
+/* How many servers of origin number `origin` are down. Any thread. */
+int64_t metrics_servers_down(uint32_t origin);
 
 /* Everything in Prometheus' text format 0.0.4, with build_info. Origins are named by `cfg`. Any thread. */
 void metrics_render(struct buf *out, const struct config *cfg);

@@ -85,6 +85,8 @@ static void put_origin(struct buf *out, const char *name, uint32_t o)
     buf_put_int(out, metrics_sum_gauge(at + offsetof(struct metrics_origin, inflight)));
     buf_put_lit(out, ",\"queue_depth\":");
     buf_put_int(out, metrics_sum_gauge(at + offsetof(struct metrics_origin, queue_depth)));
+    buf_put_lit(out, ",\"servers_down\":");
+    buf_put_int(out, metrics_servers_down(o));
     buf_put_lit(out, ",");
     put_hist(out, "duration_us", metrics_merge_origin(o));
     buf_put_lit(out, "}");

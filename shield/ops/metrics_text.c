@@ -160,6 +160,8 @@ static void put_origins(struct buf *out, const struct config *cfg)
                      offsetof(struct metrics_origin, inflight));
     put_origin_gauge(out, cfg, "shield_origin_queue_depth", "Requests that wait for a place at the origin.",
                      offsetof(struct metrics_origin, queue_depth));
+    put_origin_gauge(out, cfg, "shield_origin_servers_down", "Servers that are passed by, but for probes.",
+                     offsetof(struct metrics_origin, servers_down));
 }
 
 void metrics_render(struct buf *out, const struct config *cfg)

@@ -1,4 +1,4 @@
-#include "shield/origin/call.h"
+#include "shield/origin/call_impl.h"
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -17,20 +17,37 @@ static const unsigned moves[] = {
     [CALL_ENDED] = 0,
 };
 
-static void enter(struct origin_call *c, enum call_state next)
+void call_enter(struct origin_call *c, enum call_state next)
 {
     REQUIRE(moves[c->state] & BIT(next));
     c->state = next;
 }
 
-static const struct config_origin *settings(const struct origin_call *c)
+static struct servers *servers_of(const struct origin_call *c)
 {
-    return &c->pool->loop->config->origins[c->request.origin_index];
+    return gate_servers(c->pool->gates[c->request.origin_index]);
 }
 
-static struct metrics_origin *counters(const struct origin_call *c)
+/* ---- what a request says of its server ---- */
+
+void call_praise(struct origin_call *c)
 {
-    return &c->pool->loop->metrics->origins[c->request.origin_index];
+    servers_answered(servers_of(c), c->pool->loop, &c->turn);
+    c->turn.probe = 0;
+}
+
+/* No final head, for `err`. What is not the server's fault counts for nothing, and so does all but the first
+ * failure of one request. */
+static void blame(struct origin_call *c, int err)
+{
+    uint32_t bit = BIT(c->turn.server);
+    if (err_is_no_answer(err) && (c->turn.probe != 0 || !(c->blamed & bit))) {
+        c->blamed |= bit;
+        servers_failed(servers_of(c), c->pool->loop, &c->turn, err);
+    } else {
+        servers_let_go(servers_of(c), c->pool->loop, &c->turn);
+    }
+    c->turn.probe = 0;
 }
 
 /* ---- the end ---- */
@@ -45,18 +62,21 @@ static void let_go(struct origin_call *c, bool keep)
         upstream_keep(&c->upstream);
     else
         upstream_drop(&c->upstream);
+    servers_let_go(servers_of(c), c->pool->loop, &c->turn);
     gate_leave(&c->place);
     buf_fini(&c->in);
     buf_fini(&c->head);
 }
 
-static void end(struct origin_call *c, int err, bool keep)
+void call_end(struct origin_call *c, int err, bool keep)
 {
-    if (c->state < CALL_BODY)
-        metric_add(&counters(c)->classes[0], 1);
+    if (c->state < CALL_BODY && c->has_turn)
+        metric_add(&call_counters(c)->classes[0], 1);
+    if (c->state == CALL_HEAD)
+        blame(c, err);
     if (c->state >= CALL_HEAD)
         metric_origin_duration(c->pool->loop->metrics, c->request.origin_index, clock_mono_us() - c->sent_us);
-    enter(c, CALL_ENDED);
+    call_enter(c, CALL_ENDED);
     let_go(c, keep);
     c->ops->on_end(c, err);
 }
@@ -74,54 +94,77 @@ void origin_call_cancel(struct origin_call *c)
         buf_fini(&c->head);
         return;
     }
-    enter(c, CALL_ENDED);
+    call_enter(c, CALL_ENDED);
     let_go(c, false);
 }
 
-/* ---- connecting: servers in turn, then their next addresses ---- */
+/* ---- connecting: servers in turn, each time at the address that is its best ---- */
 
-static void try_connect(struct origin_call *c);
+static void connect_to_server(struct origin_call *c);
 
-static const struct config_server *server_of_attempt(const struct origin_call *c)
+static bool may_repeat(const struct origin_call *c)
 {
-    const struct config_origin *o = settings(c);
-    return &o->servers[(c->first_server + c->attempt) % o->n_servers];
+    return http_method_is_safe(c->request.method) && c->request.content == BODY_NONE;
+}
+
+/* False: all servers are down. */
+static bool take_turn(struct origin_call *c)
+{
+    if (!servers_next(servers_of(c), c->pool->loop, c->from, may_repeat(c), &c->turn))
+        return false;
+    c->has_turn = true;
+    c->from = c->turn.server + 1;
+    c->probed_addresses = 0;
+    return true;
+}
+
+/* A probe that fails at one address asks the others of its server too. */
+static bool has_more_to_probe(struct origin_call *c)
+{
+    return c->turn.probe != 0 && c->state == CALL_CONNECTING && ++c->probed_addresses < c->n_addresses;
 }
 
 static void on_attempt_failed(struct origin_call *c, int err)
 {
-    const struct config_server *s = server_of_attempt(c);
-    log_warn("origin: %s: %s: %s (attempt %u of %u)", settings(c)->name, s->url, err_text(err),
-             c->attempt + 1, (unsigned)settings(c)->connect_attempts);
+    const struct config_origin *o = call_settings(c);
+    bool may_go_on = ++c->attempts < o->connect_attempts;
+    log_warn("origin: %s: %s: %s (attempt %u of %u)", o->name, o->servers[c->turn.server].url, err_text(err),
+             c->attempts, (unsigned)o->connect_attempts);
     upstream_drop(&c->upstream);
-    if (++c->attempt < settings(c)->connect_attempts)
-        try_connect(c);
+    if (c->state == CALL_CONNECTING)
+        servers_address_failed(servers_of(c), c->turn.server, c->address);
+    if (may_go_on && has_more_to_probe(c)) {
+        connect_to_server(c);
+        return;
+    }
+    blame(c, err);
+    if (may_go_on && take_turn(c))
+        connect_to_server(c);
     else
-        end(c, err, false);
+        call_end(c, err, false);
 }
 
 static void on_connected(void *ctx, int err);
-static void on_data(void *ctx, const char *p, size_t n);
-static void on_eof(void *ctx);
-static void on_broken(void *ctx, int err);
 static void on_drained(void *ctx);
 
 static const struct upstream_owner upstream_events = {.on_connected = on_connected,
-                                                      .on_data = on_data,
-                                                      .on_eof = on_eof,
-                                                      .on_broken = on_broken,
+                                                      .on_data = call_on_data,
+                                                      .on_eof = call_on_eof,
+                                                      .on_broken = call_on_broken,
                                                       .on_drained = on_drained};
 
 static void connect_to(struct origin_call *c, const struct address_list *addrs)
 {
-    unsigned round = c->attempt / settings(c)->n_servers;
-    enter(c, CALL_CONNECTING);
-    c->upstream = upstream_connect(c->pool, c->request.origin_index, &addrs->addrs[round % addrs->n],
-                                   &upstream_events, c);
-    if (c->upstream == NULL)
-        end_later(c, ERR_CONNECT);
+    struct upstream_target at = {c->request.origin_index, c->turn.server};
+    c->address = servers_address(servers_of(c), at.server);
+    c->n_addresses = addrs->n;
+    call_enter(c, CALL_CONNECTING);
+    int err = upstream_connect(&c->upstream, c->pool, at, &addrs->addrs[c->address % addrs->n],
+                               &upstream_events, c);
+    if (err != 0)
+        end_later(c, err);
     else
-        timer_set(c->pool->loop, &c->timer, settings(c)->connect_timeout_ms);
+        timer_set(c->pool->loop, &c->timer, call_settings(c)->connect_timeout_ms);
 }
 
 static void on_resolved(struct resolve *q, int err, const struct address_list *addrs)
@@ -134,9 +177,9 @@ static void on_resolved(struct resolve *q, int err, const struct address_list *a
         connect_to(c, addrs);
 }
 
-static void try_connect(struct origin_call *c)
+static void connect_to_server(struct origin_call *c)
 {
-    const struct config_server *s = server_of_attempt(c);
+    const struct config_server *s = &call_settings(c)->servers[c->turn.server];
     struct address_list addrs;
     c->reused = false;
     if (s->unix_path != NULL) {
@@ -152,29 +195,35 @@ static void try_connect(struct origin_call *c)
         connect_to(c, &addrs);
         return;
     }
-    enter(c, CALL_RESOLVING);
-    timer_set(c->pool->loop, &c->timer, settings(c)->connect_timeout_ms);
+    call_enter(c, CALL_RESOLVING);
+    timer_set(c->pool->loop, &c->timer, call_settings(c)->connect_timeout_ms);
     c->question.on_done = on_resolved;
-    c->asking = resolver_ask(c->pool->resolver, s->host, s->port, &c->question) == 0;
+    int err = resolver_ask(c->pool->resolver, s->host, s->port, &c->question);
+    c->asking = err == 0;
     if (!c->asking)
-        end_later(c, ERR_DNS);
+        end_later(c, err);
 }
 
 /* ---- the request ---- */
 
 static void wait_for_head(struct origin_call *c)
 {
-    timer_set(c->pool->loop, &c->timer, settings(c)->head_timeout_ms);
+    timer_set(c->pool->loop, &c->timer, call_settings(c)->head_timeout_ms);
+}
+
+static enum origin_kind kind_of(const struct origin_call *c)
+{
+    return c->turn.probe != 0 ? KIND_PROBE : c->retried ? KIND_RETRY : c->request.kind;
 }
 
 static void send_request(struct origin_call *c)
 {
-    enter(c, CALL_HEAD);
+    call_enter(c, CALL_HEAD);
     c->sent_us = clock_mono_us();
     c->sent_wall_ms = clock_wall_ms();
     c->content_left = c->request.content_length;
     c->content_done = c->request.content == BODY_NONE;
-    metric_add(&counters(c)->requests[c->retried ? KIND_RETRY : c->request.kind], 1);
+    metric_add(&call_counters(c)->requests[kind_of(c)], 1);
     if (c->content_done)
         wait_for_head(c);
     else
@@ -184,29 +233,42 @@ static void send_request(struct origin_call *c)
         end_later(c, ERR_RESET);
 }
 
-static bool may_repeat(const struct origin_call *c)
+/* Not the server that it has just been let down by, where there is another. */
+static uint32_t servers_to_avoid(const struct origin_call *c)
 {
-    return http_method_is_safe(c->request.method) && c->request.content == BODY_NONE;
+    return c->request.next_to != 0 && call_settings(c)->n_servers > 1 ? BIT(c->request.next_to - 1) : 0;
 }
 
-/* A place is held. A request that may not be repeated takes no connection that the origin is likely to be
- * closing: one that was busy a moment ago, or a new one. */
-static void begin(struct origin_call *c)
+/* A place is held. A probe goes on a connection of its own. A request that may not be repeated takes no
+ * connection that the origin is likely to be closing: one that was busy a moment ago, or a new one. False:
+ * all servers are down. */
+static bool begin(struct origin_call *c)
 {
     uint64_t max_idle_ms = may_repeat(c) ? UINT64_MAX : UNSAFE_IDLE_MS;
-    c->upstream = upstream_take(c->pool, c->request.origin_index, max_idle_ms, &upstream_events, c);
+    if (!take_turn(c))
+        return false;
+    if (c->turn.probe == 0)
+        c->upstream = upstream_take(c->pool, c->request.origin_index, servers_to_avoid(c), max_idle_ms,
+                                    &upstream_events, c);
     c->reused = c->upstream != NULL;
-    if (c->reused)
+    if (c->reused) {
+        c->turn.server = c->from = upstream_server(c->upstream); /* a repeat asks the same server */
         send_request(c);
-    else
-        try_connect(c);
+    } else {
+        connect_to_server(c);
+    }
+    return true;
 }
 
-static void on_granted(void *ctx)
+/* In the queue: a place is there, or will not be. */
+static void on_turn(void *ctx, int err)
 {
     struct origin_call *c = ctx;
-    begin(c);
-    if (origin_call_has_room(c)) /* content has been waiting */
+    if (err == 0 && !begin(c))
+        err = ERR_DOWN;
+    if (err != 0)
+        call_end(c, err, false);
+    else if (origin_call_has_room(c)) /* content has been waiting */
         c->ops->on_room(c);
 }
 
@@ -221,8 +283,6 @@ static void on_connected(void *ctx, int err)
     if (origin_call_has_room(c))
         c->ops->on_room(c);
 }
-
-static void lost(struct origin_call *c, int err);
 
 static int timeout_error(struct origin_call *c)
 {
@@ -254,7 +314,7 @@ static void on_timer(struct loop_timer *t)
         if (c->state == CALL_CONNECTING || c->state == CALL_RESOLVING)
             on_attempt_failed(c, pending);
         else
-            lost(c, pending);
+            call_lost(c, pending);
         return;
     }
     int err = timeout_error(c);
@@ -264,7 +324,7 @@ static void on_timer(struct loop_timer *t)
         c->asking = false;
         on_attempt_failed(c, err);
     } else {
-        end(c, err, false);
+        call_end(c, err, false);
     }
 }
 
@@ -275,19 +335,28 @@ void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const 
     c->ops = ops;
     c->pool = pool;
     c->request = *request;
-    c->first_server = pool->next_server++;
+    c->from = request->next_to != 0 ? request->next_to : pool->next_server++; /* counted from 1: the next */
     timer_init(&c->timer, on_timer);
-    enter(c, CALL_QUEUED);
+    call_enter(c, CALL_QUEUED);
     bool granted = false;
-    int err = c->head.failed ? ERR_NOMEM
-                             : gate_enter(pool->gates[request->origin_index], pool->loop, on_granted, c,
-                                          &c->place, &granted);
-    if (err != 0)
+    int err = c->head.failed ? ERR_NOMEM : servers_any(servers_of(c), pool->loop) ? 0 : ERR_DOWN;
+    if (err == 0)
+        err = gate_enter(pool->gates[request->origin_index], pool->loop,
+                         request->background ? GATE_BACKGROUND : GATE_INTERACTIVE, on_turn, c, &c->place,
+                         &granted);
+    if (err == 0 && granted && !begin(c))
+        err = ERR_DOWN;
+    if (err != 0) {
+        gate_leave(&c->place);
         end_later(c, err);
-    else if (granted)
-        begin(c);
-    else
-        timer_set(pool->loop, &c->timer, settings(c)->queue_timeout_ms);
+    } else if (!granted) {
+        timer_set(pool->loop, &c->timer, call_settings(c)->queue_timeout_ms);
+    }
+}
+
+unsigned origin_call_server(const struct origin_call *c)
+{
+    return c->has_turn ? c->turn.server + 1 : 0;
 }
 
 /* ---- request content ---- */
@@ -307,7 +376,7 @@ static void write_bufs(struct origin_call *c, const uv_buf_t *bufs, unsigned n)
     else if (c->state == CALL_HEAD && c->content_done)
         wait_for_head(c);
     else if (c->state == CALL_HEAD && sent == 0)
-        timer_set(c->pool->loop, &c->timer, settings(c)->body_timeout_ms);
+        timer_set(c->pool->loop, &c->timer, call_settings(c)->body_timeout_ms);
 }
 
 void origin_call_write(struct origin_call *c, const char *p, size_t n)
@@ -350,164 +419,34 @@ static void on_drained(void *ctx)
         c->ops->on_room(c);
 }
 
-/* ---- the response ---- */
+/* ---- a connection dies ---- */
 
-static void broke_protocol(struct origin_call *c, const char *why)
-{
-    log_warn("origin: %s: %s: %s", settings(c)->name, err_text(ERR_PROTOCOL), why);
-    end(c, ERR_PROTOCOL, false);
-}
-
-static void on_complete(struct origin_call *c, bool bytes_behind)
-{
-    bool keep = c->keep_alive && c->content_done && !bytes_behind && c->body.framing != BODY_UNTIL_CLOSE;
-    end(c, 0, keep);
-}
-
-/* Feeds what came behind the head, or later. Each event may end the call. */
-static void feed_body(struct origin_call *c, const char *p, size_t n)
-{
-    struct upstream *u = c->upstream;
-    while (c->state == CALL_BODY && c->upstream == u) {
-        size_t used = 0;
-        struct span data;
-        enum http1_body_status s = http1_body_feed(&c->body, p, n, &used, &data);
-        p += used;
-        n -= used;
-        switch (s) {
-        case BODY_DATA:
-            c->ops->on_body(c, data.p, data.len);
-            break;
-        case BODY_MORE:
-            return;
-        case BODY_END:
-            on_complete(c, n > 0);
-            return;
-        case BODY_BAD:
-            broke_protocol(c, c->body.why);
-            return;
-        }
-    }
-}
-
-/* One head out of p[0..n): gives how many bytes it took, 0 when more are needed; ends the call on a bad one.
- */
-static size_t take_head(struct origin_call *c, const char *p, size_t n)
-{
-    const struct config *cfg = c->pool->loop->config;
-    struct http_head head = {.fields = c->pool->fields, .cap_fields = c->pool->cap_fields};
-    struct http1_result r = http1_parse_response(&c->scan, p, n, &cfg->http_limits, &head);
-    if (r.status == HTTP1_MORE)
-        return 0;
-    if (r.status == HTTP1_BAD) {
-        broke_protocol(c, r.why);
-        return 0;
-    }
-    c->scan = (struct http1_scan){0};
-    metric_add(&counters(c)->classes[head.status / 100], 1);
-    if (head.status < 200) {
-        if (head.status == 101)
-            broke_protocol(c, "101 without an Upgrade");
-        else if (++c->n_1xx > cfg->http.max_1xx) {
-            metric_limit(c->pool->loop->metrics, MAX_1XX);
-            broke_protocol(c, "too many 1xx responses");
-        }
-        return r.head_bytes;
-    }
-    int err = http1_body_for_response(&c->body, &head, c->request.method, &cfg->http_limits);
-    if (err != 0) {
-        broke_protocol(c, c->body.why);
-        return 0;
-    }
-    c->keep_alive = http1_keep_alive(&head);
-    enter(c, CALL_BODY);
-    timer_set(c->pool->loop, &c->timer, settings(c)->body_timeout_ms);
-    c->ops->on_head(c, &head);
-    return r.head_bytes;
-}
-
-static void feed_head(struct origin_call *c, const char *p, size_t n)
-{
-    bool buffered = c->in.len > 0;
-    if (buffered) {
-        buf_put(&c->in, p, n);
-        if (c->in.failed) {
-            end(c, ERR_NOMEM, false);
-            return;
-        }
-    }
-    struct buf own = c->in; /* a call that ends frees its buffer while we still read from it */
-    c->in = (struct buf){0};
-    if (buffered)
-        p = own.p, n = own.len;
-
-    while (c->state == CALL_HEAD) {
-        size_t used = take_head(c, p, n);
-        p += used;
-        n -= used;
-        if (used == 0)
-            break;
-    }
-    if (c->state == CALL_BODY) {
-        feed_body(c, p, n);
-    } else if (c->state == CALL_HEAD && n > 0) {
-        buf_put(&c->in, p, n);
-    }
-    buf_fini(&own);
-}
-
-static void on_data(void *ctx, const char *p, size_t n)
-{
-    struct origin_call *c = ctx;
-    if (c->pending_err != 0)
-        return;
-    c->got_bytes = true;
-    if (c->state == CALL_HEAD) {
-        feed_head(c, p, n);
-        return;
-    }
-    if (!c->paused)
-        timer_set(c->pool->loop, &c->timer, settings(c)->body_timeout_ms);
-    feed_body(c, p, n);
-}
-
-/* The connection died under a request. RFC 9112 section 9.3.1: repeat on a new connection if nothing can have
- * come of it. */
-static void lost(struct origin_call *c, int err)
+/* RFC 9112 section 9.3.1: repeat on a new connection if nothing can have come of it. Of its server this says
+ * nothing. */
+void call_lost(struct origin_call *c, int err)
 {
     if (c->state == CALL_HEAD && c->reused && !c->got_bytes && !c->retried && may_repeat(c)) {
         upstream_drop(&c->upstream);
         c->retried = true;
         c->pending_err = 0;
-        try_connect(c);
-        return;
+        if (take_turn(c)) {
+            connect_to_server(c);
+            return;
+        }
     }
-    end(c, c->state == CALL_BODY ? ERR_TRUNCATED : err, false);
-}
-
-static void on_eof(void *ctx)
-{
-    struct origin_call *c = ctx;
-    if (c->state == CALL_BODY && http1_body_finish(&c->body))
-        on_complete(c, false);
-    else
-        lost(c, ERR_RESET);
-}
-
-static void on_broken(void *ctx, int err)
-{
-    lost(ctx, err);
+    call_end(c, c->state == CALL_BODY ? ERR_TRUNCATED : err, false);
 }
 
 /* ---- pace ---- */
 
 void origin_call_pause(struct origin_call *c)
 {
-    if (c->paused || c->upstream == NULL)
+    if (c->paused || c->state != CALL_BODY)
         return;
     c->paused = true;
     conn_read_stop(upstream_conn(c->upstream));
-    timer_stop(c->pool->loop, &c->timer); /* body_timeout counts the origin's silence, not ours */
+    if (c->pending_err == 0)
+        timer_stop(c->pool->loop, &c->timer); /* body_timeout counts the origin's silence, not ours */
 }
 
 void origin_call_resume(struct origin_call *c)
@@ -515,8 +454,9 @@ void origin_call_resume(struct origin_call *c)
     if (!c->paused)
         return;
     c->paused = false;
-    if (c->upstream == NULL)
+    if (c->state != CALL_BODY)
         return;
-    timer_set(c->pool->loop, &c->timer, settings(c)->body_timeout_ms);
+    if (c->pending_err == 0)
+        timer_set(c->pool->loop, &c->timer, call_settings(c)->body_timeout_ms);
     conn_read_start(upstream_conn(c->upstream));
 }

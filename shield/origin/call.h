@@ -4,8 +4,9 @@
  *              `-----------`--------------`-----------`-------`-----> ENDED (with an error)
  *
  * It holds a place of the origin's gate from QUEUED to ENDED, tries the servers and their addresses in turn
- * (connect_attempts in all), and repeats a request only if it is safe and a reused connection died before the
- * first byte of an answer, once. Own loop only; no event comes from inside a call into this module. */
+ * (connect_attempts in all; a server that is down is passed by and costs none), and repeats a request only if
+ * it is safe and a reused connection died before the first byte of an answer, once, on a new connection. Own
+ * loop only; no event comes from inside a call into this module. */
 #ifndef SHIELD_ORIGIN_CALL_H
 #define SHIELD_ORIGIN_CALL_H
 
@@ -19,7 +20,9 @@ struct origin_call_ops {
     void (*on_body)(struct origin_call *c, const char *p, size_t n);
     /* origin_call_write may be called (again). */
     void (*on_room)(struct origin_call *c);
-    /* The last event: 0 for a complete response, else why not (ERR_TRUNCATED, ERR_HEAD_TIMEOUT, ...). */
+    /* The last event: 0 for a complete response, else why not (ERR_TRUNCATED, ERR_HEAD_TIMEOUT, ...; ERR_DOWN
+     * when all servers are down, ERR_BUSY without a place). Nothing touches the call after it: the handler
+     * may zero it, fill `head` and start it anew. */
     void (*on_end)(struct origin_call *c, int err);
 };
 
@@ -31,6 +34,10 @@ struct origin_call_request {
     enum http_method method;
     enum http1_framing content; /* BODY_NONE, or what origin_call_write will bring */
     uint64_t content_length;
+    bool background; /* nobody waits for it: its place in the queue is behind those who do */
+    /* origin_call_server of the call that this one goes on from: it begins with the next server, if there is
+     * another. 0: whose turn it is. */
+    unsigned next_to;
 };
 
 /* Embed it, zeroed. An event may cancel the call, but the memory must outlive the event. The request head is
@@ -51,11 +58,17 @@ struct origin_call {
     struct http1_body body;
     struct buf in; /* an incomplete response head */
     enum call_state state;
-    int pending_err; /* to be told from the next turn */
-    unsigned attempt, first_server, n_1xx;
+    int pending_err;   /* to be told from the next turn */
+    unsigned attempts; /* to connect, so far */
+    uint32_t from;     /* whose turn is next */
+    struct server_turn turn;
+    uint32_t blamed;               /* a bit for each server that has failed this request */
+    uint32_t address, n_addresses; /* of the server: the one that is tried, and how many there are */
+    uint32_t probed_addresses;
+    unsigned n_1xx;
     uint64_t sent_us, content_left;
     char chunk_line[20];
-    bool reused, retried, got_bytes, content_done, keep_alive, paused, asking;
+    bool has_turn, reused, retried, got_bytes, content_done, keep_alive, paused, asking;
 };
 
 /* Start; every outcome comes as an event from a later turn. */
@@ -65,7 +78,10 @@ void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const 
 /* No event comes any more; the connection is closed at once. Safe in any state, also after on_end. */
 void origin_call_cancel(struct origin_call *c);
 
-/* Stop and go on reading the answer; what has been read already still comes. */
+/* Which server has been asked last: a number for `next_to`, 0 when none has been. Also at on_end. */
+unsigned origin_call_server(const struct origin_call *c);
+
+/* From on_head on: stop and go on reading the answer; what has been read already still comes. */
 void origin_call_pause(struct origin_call *c);
 void origin_call_resume(struct origin_call *c);
 

@@ -8,7 +8,7 @@
 struct upstream {
     struct conn conn;
     struct upstream_pool *pool;
-    unsigned origin_index;
+    struct upstream_target at;
     struct list_node idle_link, open_link;
     struct loop_timer idle_timer;
     uint64_t idle_since_ms;
@@ -96,40 +96,49 @@ static void on_idle_due(struct loop_timer *t)
 
 /* ---- taking and giving ---- */
 
-struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint64_t max_idle_ms,
-                               const struct upstream_owner *owner, void *ctx)
+struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint32_t avoid,
+                               uint64_t max_idle_ms, const struct upstream_owner *owner, void *ctx)
 {
-    struct list_node *idle = &p->idle[origin_index];
-    if (list_empty(idle))
-        return NULL;
-    struct upstream *u = container_of(idle->next, struct upstream, idle_link);
-    if (loop_now_ms(p->loop) - u->idle_since_ms > max_idle_ms)
-        return NULL; /* the first of the list is the latest */
-    list_remove(&u->idle_link);
-    timer_stop(p->loop, &u->idle_timer);
-    u->owner = owner;
-    u->ctx = ctx;
-    return u;
+    uint32_t down = servers_down(gate_servers(p->gates[origin_index]), p->loop);
+    list_each_safe (n, &p->idle[origin_index]) {
+        struct upstream *u = container_of(n, struct upstream, idle_link);
+        if (loop_now_ms(p->loop) - u->idle_since_ms > max_idle_ms)
+            return NULL; /* the first of the list is the latest */
+        if (down & BIT(u->at.server)) {
+            close_upstream(u);
+            continue;
+        }
+        if (avoid & BIT(u->at.server))
+            continue;
+        list_remove(&u->idle_link);
+        timer_stop(p->loop, &u->idle_timer);
+        u->owner = owner;
+        u->ctx = ctx;
+        return u;
+    }
+    return NULL;
 }
 
-struct upstream *upstream_connect(struct upstream_pool *p, unsigned origin_index, const struct netaddr *to,
-                                  const struct upstream_owner *owner, void *ctx)
+int upstream_connect(struct upstream **out, struct upstream_pool *p, struct upstream_target at,
+                     const struct netaddr *to, const struct upstream_owner *owner, void *ctx)
 {
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)
-        return NULL;
+        return ERR_NOMEM;
     u->pool = p;
-    u->origin_index = origin_index;
+    u->at = at;
     list_init(&u->idle_link);
     list_add_tail(&p->open, &u->open_link);
     timer_init(&u->idle_timer, on_idle_due);
-    if (conn_connect(&u->conn, p->loop, &conn_events, to) != 0) {
+    int err = conn_connect(&u->conn, p->loop, &conn_events, to);
+    if (err != 0) {
         conn_close(&u->conn, false);
-        return NULL;
+        return err;
     }
     u->owner = owner;
     u->ctx = ctx;
-    return u;
+    *out = u;
+    return 0;
 }
 
 struct conn *upstream_conn(struct upstream *u)
@@ -137,18 +146,23 @@ struct conn *upstream_conn(struct upstream *u)
     return &u->conn;
 }
 
+uint32_t upstream_server(const struct upstream *u)
+{
+    return u->at.server;
+}
+
 void upstream_keep(struct upstream **slot)
 {
     struct upstream *u = *slot;
     *slot = NULL;
-    uint64_t idle_ms = u->pool->loop->config->origins[u->origin_index].idle_timeout_ms;
+    uint64_t idle_ms = u->pool->loop->config->origins[u->at.origin_index].idle_timeout_ms;
     if (idle_ms == 0 || conn_is_writing(&u->conn)) {
         close_upstream(u);
         return;
     }
     u->owner = NULL;
     u->idle_since_ms = loop_now_ms(u->pool->loop);
-    list_add_head(&u->pool->idle[u->origin_index], &u->idle_link);
+    list_add_head(&u->pool->idle[u->at.origin_index], &u->idle_link);
     timer_set(u->pool->loop, &u->idle_timer, idle_ms);
     conn_read_start(&u->conn);
 }
@@ -188,6 +202,12 @@ int upstream_pool_resize(struct upstream_pool *p, const struct config *config)
     p->fields = fields;
     p->cap_fields = config->http_limits.max_fields;
     return 0;
+}
+
+void upstream_pool_reload(struct upstream_pool *p)
+{
+    for (uint32_t i = 0; i < p->loop->config->n_origins; i++)
+        gate_reload(p->gates[i], p->loop);
 }
 
 void upstream_pool_fini(struct upstream_pool *p)

@@ -29,6 +29,8 @@ int upstream_pool_init(struct upstream_pool *p, struct loop *l,
                        struct gate **gates); /* 0, ERR_NOMEM, ERR_SYSTEM */
 /* Make room for heads of `config`, which the loop is about to take. Returns 0 or ERR_NOMEM. */
 int upstream_pool_resize(struct upstream_pool *p, const struct config *config);
+/* The loop has taken another config: let the origins' queues go by it. */
+void upstream_pool_reload(struct upstream_pool *p);
 void upstream_pool_fini(
     struct upstream_pool *p); /* closes all; the loop must still turn until they are gone */
 
@@ -43,14 +45,23 @@ struct upstream_owner {
     void (*on_drained)(void *ctx);
 };
 
-/* Take a connection that has been idle for at most max_idle_ms, or NULL. */
-struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint64_t max_idle_ms,
-                               const struct upstream_owner *owner, void *ctx);
-/* Connect to `to`; on_connected follows from a later turn. NULL without memory or descriptors. */
-struct upstream *upstream_connect(struct upstream_pool *p, unsigned origin_index, const struct netaddr *to,
-                                  const struct upstream_owner *owner, void *ctx);
+/* A server of an origin, by its number in the config. */
+struct upstream_target {
+    unsigned origin_index;
+    uint32_t server;
+};
+
+/* Take a connection that has been idle for at most max_idle_ms, or NULL; none to the servers in the bit set
+ * `avoid`. Idle connections to a server that is down are closed: they are from before its trouble. */
+struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint32_t avoid,
+                               uint64_t max_idle_ms, const struct upstream_owner *owner, void *ctx);
+/* Connect to `to`, an address of `at`. Returns 0: on_connected follows from a later turn; ERR_CONNECT when it
+ * cannot be reached, ERR_NOMEM without memory or descriptors. */
+int upstream_connect(struct upstream **out, struct upstream_pool *p, struct upstream_target at,
+                     const struct netaddr *to, const struct upstream_owner *owner, void *ctx);
 
 struct conn *upstream_conn(struct upstream *u);
+uint32_t upstream_server(const struct upstream *u); /* its number */
 
 /* Back into the pool: it may carry another request. */
 void upstream_keep(struct upstream **slot);

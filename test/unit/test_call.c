@@ -20,10 +20,14 @@ struct asking {
     bool content_finished;
     /* what it does by itself */
     bool pauses_at_head, cancels_at_head, cancels_at_body, blocks_at_end;
+    bool background;
+    unsigned next_to;
+    int restarts;            /* so often it is zeroed and started anew from its own on_end */
     struct asking *follower; /* is started from this one's on_end */
     sem_t at_end, go_on;
     /* what came */
     int status, err, heads, ends, rooms;
+    unsigned server;
     uint64_t body_bytes;
     char body[256]; /* its beginning */
     bool body_fits; /* byte_at's with salt 0 */
@@ -93,9 +97,16 @@ static void on_end(struct origin_call *c, int err)
         while (sem_wait(&a->go_on) != 0)
             ;
     }
+    unsigned server = origin_call_server(c);
     if (a->follower != NULL)
         start(a->follower);
-    TELL(a->err = err; a->ends++; a->is_over = true);
+    if (a->restarts > 0) {
+        a->restarts--;
+        start(a);
+        TELL(a->ends++);
+        return;
+    }
+    TELL(a->err = err; a->server = server; a->ends++; a->is_over = true);
 }
 
 static const struct origin_call_ops events = {on_head, on_body, on_room, on_end};
@@ -106,7 +117,9 @@ static void start(void *ctx)
     struct origin_call_request request = {.kind = KIND_MISS,
                                           .method = a->method,
                                           .content = a->content_framing,
-                                          .content_length = a->content_bytes};
+                                          .content_length = a->content_bytes,
+                                          .background = a->background,
+                                          .next_to = a->next_to};
     a->call = (struct origin_call){0};
     buf_put(&a->call.head, a->head, strlen(a->head));
     origin_call_start(&a->call, a->pool, &events, &request);
@@ -739,6 +752,36 @@ static void until_close_ends_by_a_reset(void **state)
     expect_over(&w->a, ERR_TRUNCATED);
 }
 
+/* The call is started anew from on_end, on a connection that is idle: what is left of the old answer must not
+ * be read as the new one's. */
+static void what_is_left_is_not_for_the_next(void **state)
+{
+    static const char *const bad[] = {
+        "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nbad",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nHTTP/1.1 200 OK\r\n\r\nbad",
+    };
+    struct world *w = *state;
+    open_world(w, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        again(&w->a);
+        ask(w, &w->a);
+        peer_accept(&w->origin, &w->peer);
+        peer_expect(&w->peer, "GET /a");
+        exchange(w, &w->b, &w->other, true, OK_3); /* a second connection, idle from now on */
+        w->a.restarts = 1;
+        peer_send(&w->peer, bad[i]);
+        peer_expect(&w->other, "GET /a");
+        rig_on(w->rig.loops[0], do_nothing, NULL);
+        assert_true(!w->a.is_over && w->a.ends == 1);
+        peer_expect_end(&w->peer);
+        peer_send(&w->other, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc");
+        AWAIT(w->a.is_over);
+        assert_true(w->a.err == 0 && w->a.ends == 2 && body_is(&w->a, "abc"));
+        peer_expect_end(&w->other);
+    }
+}
+
 /* ---- pace ---- */
 
 static void paused_means_that_the_origin_waits(void **state)
@@ -1017,6 +1060,7 @@ int main(void)
         TEST(interim_answers_have_a_bound),
         TEST(rude_origins),
         TEST(until_close_ends_by_a_reset),
+        TEST(what_is_left_is_not_for_the_next),
         TEST(paused_means_that_the_origin_waits),
         TEST(content_with_length_and_in_chunks),
         TEST(an_origin_that_takes_its_time),

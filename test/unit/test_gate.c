@@ -8,25 +8,26 @@ struct guest {
     struct loop *here;
     struct gate *gate;
     struct gate_place *place;
+    enum gate_rank rank;
     int err;
-    bool held, refused;
+    bool held, refused, gave_way;
     unsigned nth; /* in the order of being let in */
 };
 
 static unsigned let_in;
 
-static void on_granted(void *ctx)
+static void on_turn(void *ctx, int err)
 {
     struct guest *g = ctx;
-    REQUIRE(loop_is_current(g->here) && !g->held);
-    TELL(g->held = true; g->nth = let_in++);
+    REQUIRE(loop_is_current(g->here) && !g->held && !g->gave_way);
+    TELL(g->held = err == 0; g->gave_way = err == ERR_BUSY; g->nth = let_in++);
 }
 
 static void enter(void *ctx)
 {
     struct guest *g = ctx;
     bool granted = false;
-    g->err = gate_enter(g->gate, g->here, on_granted, g, &g->place, &granted);
+    g->err = gate_enter(g->gate, g->here, g->rank, on_turn, g, &g->place, &granted);
     TELL(g->refused = g->err != 0; if (granted) {
         g->held = true;
         g->nth = let_in++;
@@ -41,10 +42,15 @@ static void leave(void *ctx)
     gate_leave(&g->place); /* of nothing: nothing */
 }
 
+static void guest_in_as(struct guest *g, struct loops_rig *r, unsigned loop, enum gate_rank rank)
+{
+    *g = (struct guest){.here = r->loops[loop], .gate = r->gates[0], .rank = rank};
+    rig_on(g->here, enter, g);
+}
+
 static void guest_in(struct guest *g, struct loops_rig *r, unsigned loop)
 {
-    *g = (struct guest){.here = r->loops[loop], .gate = r->gates[0]};
-    rig_on(g->here, enter, g);
+    guest_in_as(g, r, loop, GATE_INTERACTIVE);
 }
 
 static void guest_out(struct guest *g)
@@ -136,16 +142,120 @@ static void whoever_leaves_the_queue_is_passed_over(void **state)
     guest_out(&g[4]);
 }
 
-/* The grant is in the mail when its guest leaves: on the guest's own loop everything happens in one turn. */
+/* ---- the background ---- */
+
+static void background_goes_behind_and_in_order(void **state)
+{
+    static const struct config_override settings[] = {
+        {"origin", "http://127.0.0.1:1"}, {"origins.default.max_concurrent", "1"}, {NULL, NULL}};
+    static const enum gate_rank ranks[] = {GATE_BACKGROUND, GATE_BACKGROUND, GATE_INTERACTIVE,
+                                           GATE_BACKGROUND, GATE_INTERACTIVE};
+    static const unsigned order[] = {0, 2, 4, 1, 3};
+    struct loops_rig r;
+    struct guest g[5];
+    rig_start(&r, 2, settings);
+    let_in = 0;
+    for (unsigned i = 0; i < 5; i++)
+        guest_in_as(&g[i], &r, i % 2, ranks[i]);
+    for (unsigned i = 0; i < 5; i++) {
+        AWAIT(g[order[i]].held); /* the first at once: a free place is for anybody */
+        guest_out(&g[order[i]]);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(g[order[i]].nth, i);
+    rig_stop(&r);
+}
+
+static void background_gives_way_when_the_queue_is_full(void **state)
+{
+    struct loops_rig *r = *state;
+    struct guest g[5], late[4];
+    int64_t full = count_of_limit(LIMIT_MAX_QUEUED);
+    for (unsigned i = 0; i < 5; i++)
+        guest_in_as(&g[i], r, i % 2, i == 3 || i == 4 ? GATE_BACKGROUND : GATE_INTERACTIVE);
+    guest_in_as(&late[0], r, 0, GATE_BACKGROUND); /* nobody gives way to its like */
+    assert_int_equal(late[0].err, ERR_BUSY);
+    guest_in(&late[1], r, 1);
+    AWAIT(g[4].gave_way); /* the last that came */
+    guest_in(&late[2], r, 1);
+    AWAIT(g[3].gave_way);
+    guest_in(&late[3], r, 0);
+    assert_int_equal(late[3].err, ERR_BUSY);
+    assert_int_equal(origin_queue_depth(), 3);
+    assert_int_equal(count_of_limit(LIMIT_MAX_QUEUED) - full, 4);
+    for (unsigned i = 0; i < 5; i++)
+        guest_out(&g[i]);
+    guest_out(&late[1]);
+    guest_out(&late[2]);
+}
+
+/* Two guests in one turn of their loop. */
 struct turn {
-    struct guest *holder, *waiting;
+    struct guest *first, *second;
 };
 
+static void enter_and_leave(void *ctx)
+{
+    struct turn *t = ctx;
+    enter(t->first);
+    leave(t->second);
+}
+
+static void leaving_while_the_refusal_is_under_way(void **state)
+{
+    struct loops_rig *r = *state;
+    struct guest g[5], late = {.here = r->loops[0], .gate = r->gates[0]};
+    for (unsigned i = 0; i < 5; i++)
+        guest_in_as(&g[i], r, 0, i == 4 ? GATE_BACKGROUND : GATE_INTERACTIVE);
+    struct turn t = {&late, &g[4]};
+    rig_on(r->loops[0], enter_and_leave, &t);
+    rig_on(r->loops[0], do_nothing, NULL);
+    assert_false(g[4].gave_way);
+    assert_int_equal(origin_queue_depth(), 3);
+    for (unsigned i = 0; i < 4; i++)
+        guest_out(&g[i]);
+    guest_out(&late);
+}
+
+/* ---- a reload ---- */
+
+struct reloading {
+    struct loops_rig *rig;
+    struct config *config;
+};
+
+static void reload(void *ctx)
+{
+    struct reloading *x = ctx;
+    REQUIRE(loop_set_config(x->rig->loops[0], x->config) == 0);
+    upstream_pool_reload(&x->rig->pool[0]);
+}
+
+static void a_reload_moves_the_queue(void **state)
+{
+    struct loops_rig *r = *state;
+    struct guest g[5];
+    for (unsigned i = 0; i < 5; i++)
+        guest_in(&g[i], r, i % 2);
+    struct reloading x = {r, rig_config((struct config_override[]){{"origin", "http://127.0.0.1:1"},
+                                                                   {"origins.default.max_concurrent", "4"},
+                                                                   {NULL, NULL}})};
+    rig_on(r->loops[0], reload, &x);
+    AWAIT(g[2].held && g[3].held);
+    assert_false(g[4].held);
+    for (unsigned i = 0; i < 5; i++)
+        guest_out(&g[i]);
+    config_unref(&x.config);
+}
+
+/* ---- leaving at a bad moment ---- */
+
+/* The grant is in the mail when its guest leaves: on the guest's own loop everything happens in one turn. */
 static void leave_both(void *ctx)
 {
     struct turn *t = ctx;
-    leave(t->holder);
-    leave(t->waiting);
+    leave(t->first);
+    leave(t->second);
 }
 
 static void leaving_while_the_grant_is_under_way(void **state)
@@ -184,7 +294,7 @@ static void the_last_grant_that_nobody_wants(void **state)
 
 enum { CROWD = 40, ROUNDS = 400 };
 
-static _Atomic int inside, most_inside, admissions;
+static _Atomic int inside, most_inside, admissions, gave_way;
 
 struct visitor {
     struct mail mail;
@@ -211,11 +321,14 @@ static void come_in(struct visitor *v)
     v->is_in = true;
 }
 
-static void visitor_granted(void *ctx)
+static void visitor_turn(void *ctx, int err)
 {
     struct visitor *v = ctx;
     REQUIRE(v->place != NULL && !v->is_in);
-    come_in(v);
+    if (err == 0)
+        come_in(v);
+    else
+        atomic_fetch_add(&gave_way, 1);
 }
 
 static void take_turn(struct mail *m);
@@ -239,7 +352,8 @@ static void take_turn(struct mail *m)
     struct visitor *v = container_of(m, struct visitor, mail);
     bool granted = false;
     if (v->place == NULL && v->rounds-- > 0) {
-        if (gate_enter(v->gate, v->here, visitor_granted, v, &v->place, &granted) == 0 && granted)
+        enum gate_rank rank = chance(v, 2) == 0 ? GATE_BACKGROUND : GATE_INTERACTIVE;
+        if (gate_enter(v->gate, v->here, rank, visitor_turn, v, &v->place, &granted) == 0 && granted)
             come_in(v);
     } else if (v->place != NULL && chance(v, 4) == 0) {
         if (v->is_in)
@@ -278,6 +392,7 @@ static void by_chance(void **state)
     assert_int_equal(atomic_load(&inside), 0);
     assert_true(atomic_load(&most_inside) <= 5);
     assert_true(atomic_load(&admissions) > CROWD);
+    assert_true(atomic_load(&gave_way) > 0);
     assert_int_equal(origin_inflight(), 0);
     assert_int_equal(origin_queue_depth(), 0);
     rig_stop(&r);
@@ -302,7 +417,7 @@ static void gate_survives_each_failure(void **state)
 {
     struct loops_rig *r = *state;
     struct guest g = {.here = r->loops[0], .gate = r->gates[0]};
-    assert_int_equal(alloc_fail_each(make_gate, NULL), 1);
+    assert_int_equal(alloc_fail_each(make_gate, NULL), 2);
     rig_on(g.here, enter_unarmed, &g);
     assert_int_equal(g.err, ERR_NOMEM);
     assert_null(g.place);
@@ -315,6 +430,10 @@ int main(void)
         TEST(lets_in_so_many_and_queues_so_many),
         TEST(first_come_first_served_over_all_loops),
         TEST(whoever_leaves_the_queue_is_passed_over),
+        TEST(background_goes_behind_and_in_order),
+        TEST(background_gives_way_when_the_queue_is_full),
+        TEST(leaving_while_the_refusal_is_under_way),
+        TEST(a_reload_moves_the_queue),
         TEST(leaving_while_the_grant_is_under_way),
         TEST(the_last_grant_that_nobody_wants),
         cmocka_unit_test(by_chance),

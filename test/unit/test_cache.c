@@ -283,6 +283,7 @@ static void the_memory_of_errors_is_bounded(void **state)
     flight_rig_start(r, 1,
                      (struct config_override[]){{"cache.max_uncacheable", "256"},
                                                 {"origins.default.connect_attempts", "1"},
+                                                {"origins.default.down_after", "0"},
                                                 {NULL, NULL}});
     shutdown(r->origin.fd, SHUT_RDWR); /* connections are refused from now on */
     for (int i = 0; i < 600; i++) {

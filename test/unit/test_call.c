@@ -146,6 +146,7 @@ struct world {
     struct origin origin;
     struct asking a, b;
     struct peer peer, other;
+    int64_t down_before;
 };
 
 static void open_world(struct world *w, const struct config_override *more)
@@ -167,6 +168,7 @@ static int setup(void **state)
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     origin_open(&w->origin);
+    w->down_before = metrics_sum(SLOT_AT(origins[0].servers_down));
     *state = w;
     return 0;
 }
@@ -538,6 +540,297 @@ static void over_a_unix_socket(void **state)
     rmdir(dir);
 }
 
+/* ---- servers that are down ---- */
+
+#define SOON "30ms"
+
+/* The counters outlive the tests. */
+static int64_t servers_down_here(const struct world *w)
+{
+    return metrics_sum(SLOT_AT(origins[0].servers_down)) - w->down_before;
+}
+
+/* A request that gets no head. */
+static void let_down(struct world *w, struct asking *a, int err)
+{
+    again(a);
+    ask(w, a);
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, a->head);
+    if (err == ERR_PROTOCOL)
+        peer_send(&w->peer, "SSH-2.0\r\n");
+    if (err == ERR_RESET)
+        peer_reset(&w->peer);
+    expect_over(a, err);
+    if (err != ERR_RESET)
+        peer_expect_end(&w->peer);
+}
+
+static void open_with_servers_state(struct world *w, const char *ttl)
+{
+    open_world(w, (struct config_override[]){{"origins.default.down_after", "3"},
+                                             {"origins.default.head_timeout", "40ms"},
+                                             {"flight.error_ttl", ttl},
+                                             {"flight.error_ttl_max", ttl},
+                                             {NULL, NULL}});
+}
+
+static void every_way_to_give_no_head_counts(void **state)
+{
+    static const int ways[][3] = {{ERR_RESET, ERR_RESET, ERR_RESET},
+                                  {ERR_HEAD_TIMEOUT, ERR_PROTOCOL, ERR_RESET},
+                                  {ERR_PROTOCOL, ERR_RESET, ERR_HEAD_TIMEOUT}};
+    struct world *w = *state;
+    open_with_servers_state(w, SOON);
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        let_down(w, &w->a, ways[i][0]);
+        let_down(w, &w->a, ways[i][1]);
+        exchange(w, &w->b, &w->other, true, "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        peer_expect_end(&w->other);
+        for (int k = 0; k < 3; k++) {
+            assert_int_equal(servers_down_here(w), 0); /* any final head has cleared it */
+            let_down(w, &w->a, ways[i][k]);
+        }
+        assert_int_equal(servers_down_here(w), 1);
+        do { /* until the interval is over */
+            again(&w->b);
+            ask(w, &w->b);
+            AWAIT_COUNT(w->b.is_over || origin_has_caller(&w->origin), true);
+        } while (!origin_has_caller(&w->origin));
+        peer_accept(&w->origin, &w->other);
+        peer_expect(&w->other, "GET /b");
+        peer_send(&w->other, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        expect_over(&w->b, 0);
+        peer_expect_end(&w->other);
+    }
+}
+
+static void what_does_not_count(void **state)
+{
+    struct world *w = *state;
+    open_world(w, (struct config_override[]){{"origins.default.down_after", "1"}, {NULL, NULL}});
+    ask(w, &w->a); /* cancelled */
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, "GET /a");
+    rig_on(w->rig.loops[0], cancel, &w->a);
+    peer_expect_end(&w->peer);
+    ask(w, &w->a); /* a body that ends early has had its head */
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, "GET /a");
+    peer_send(&w->peer, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    peer_close(&w->peer);
+    expect_over(&w->a, ERR_TRUNCATED);
+    exchange(w, &w->a, &w->peer, true, OK_3); /* a kept connection that dies, and the repeat has no time */
+    ask(w, &w->b);
+    peer_expect(&w->peer, "GET /b");
+    peer_reset(&w->peer);
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, "GET /b");
+    rig_on(w->rig.loops[0], cancel, &w->b);
+    peer_expect_end(&w->peer);
+    assert_int_equal(servers_down_here(w), 0);
+    let_down(w, &w->a, ERR_RESET);
+    assert_int_equal(servers_down_here(w), 1);
+}
+
+static void all_down(void **state)
+{
+    struct world *w = *state;
+    int64_t misses = count_of_kind(KIND_MISS);
+    open_with_servers_state(w, "1h");
+    for (int i = 0; i < 3; i++)
+        let_down(w, &w->a, ERR_RESET);
+    for (int i = 0; i < 20; i++) {
+        again(&w->b);
+        w->b.method = i % 2 ? METHOD_POST : METHOD_GET;
+        ask(w, &w->b);
+        assert_int_equal(origin_inflight() + origin_queue_depth(), 0);
+        expect_over(&w->b, ERR_DOWN);
+        assert_int_equal(w->b.server, 0);
+    }
+    assert_false(origin_has_caller(&w->origin));
+    assert_int_equal(count_of_kind(KIND_MISS) - misses, 3);
+}
+
+/* They were let into the queue while it was up. */
+static void down_while_others_queue(void **state)
+{
+    enum { QUEUE = 20 };
+    struct world *w = *state;
+    struct asking *queue = calloc(QUEUE, sizeof *queue);
+    assert_non_null(queue);
+    open_world(w, (struct config_override[]){{"origins.default.down_after", "1"},
+                                             {"origins.default.max_concurrent", "1"},
+                                             {"flight.error_ttl", "1h"},
+                                             {"flight.error_ttl_max", "1h"},
+                                             {NULL, NULL}});
+    ask(w, &w->a);
+    for (int i = 0; i < QUEUE; i++) {
+        queue[i] = w->b;
+        ask(w, &queue[i]);
+    }
+    assert_int_equal(origin_queue_depth(), QUEUE);
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, "GET /a");
+    peer_reset(&w->peer);
+    expect_over(&w->a, ERR_RESET);
+    for (int i = 0; i < QUEUE; i++)
+        expect_over(&queue[i], ERR_DOWN);
+    assert_false(origin_has_caller(&w->origin));
+    free(queue);
+}
+
+static void the_probe(void **state)
+{
+    struct world *w = *state;
+    int64_t probes = count_of_kind(KIND_PROBE);
+    open_with_servers_state(w, SOON);
+    for (int i = 0; i < 3; i++)
+        let_down(w, &w->a, ERR_RESET);
+    for (int how = 0; how < 3; how++) { /* fails, is cancelled, answers */
+        do {
+            again(&w->a);
+            ask(w, &w->a);
+            AWAIT_COUNT(w->a.is_over || origin_has_caller(&w->origin), true);
+        } while (!origin_has_caller(&w->origin));
+        peer_accept(&w->origin, &w->peer);
+        peer_expect(&w->peer, "GET /a");
+        assert_int_equal(count_of_kind(KIND_PROBE) - probes, how + 1);
+        if (how == 2)
+            peer_send(&w->peer, "HTTP/1.1 100 Continue\r\n\r\n");
+        again(&w->b);
+        ask(w, &w->b); /* while the probe is under way */
+        expect_over(&w->b, ERR_DOWN);
+        if (how == 0) {
+            peer_reset(&w->peer);
+            expect_over(&w->a, ERR_RESET);
+        } else if (how == 1) {
+            rig_on(w->rig.loops[0], cancel, &w->a);
+            peer_expect_end(&w->peer);
+        } else {
+            peer_send(&w->peer, OK_3);
+            expect_over(&w->a, 0);
+        }
+    }
+    assert_int_equal(servers_down_here(w), 0);
+    exchange(w, &w->b, &w->peer, false, OK_3);
+    assert_int_equal(count_of_kind(KIND_PROBE) - probes, 3);
+    peer_close(&w->peer);
+}
+
+/* A name with a dead address and a good one: the probe asks both. */
+static void a_probe_asks_all_addresses(void **state)
+{
+    struct world *w = *state;
+    struct origin v4;
+    char url[60];
+    origin_open(&v4);
+    snprintf(url, sizeof url, "http://localhost%s", strrchr(v4.url, ':'));
+    origin_close(&v4);
+    open_world(w, (struct config_override[]){{"origin", url},
+                                             {"origins.default.down_after", "1"},
+                                             {"flight.error_ttl", SOON},
+                                             {"flight.error_ttl_max", SOON},
+                                             {NULL, NULL}});
+    ask(w, &w->a);
+    expect_over(&w->a, ERR_CONNECT);
+    assert_int_equal(servers_down_here(w), 1);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    at.sin_port = htons((uint16_t)atoi(strrchr(url, ':') + 1));
+    v4.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    setsockopt(v4.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    assert_int_equal(bind(v4.fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(v4.fd, 10), 0);
+    do { /* whichever comes first, none fails otherwise than by being too early */
+        again(&w->a);
+        ask(w, &w->a);
+        AWAIT_COUNT(w->a.is_over || origin_has_caller(&v4), true);
+        assert_true(!w->a.is_over || w->a.err == ERR_DOWN);
+    } while (w->a.is_over);
+    peer_accept(&v4, &w->peer);
+    peer_expect(&w->peer, "GET /a");
+    peer_send(&w->peer, OK_3);
+    expect_over(&w->a, 0);
+    peer_close(&w->peer);
+    origin_close(&v4);
+}
+
+static void the_others_serve_and_the_probe_finds_out(void **state)
+{
+    struct world *w = *state;
+    struct origin bad;
+    int64_t probes = count_of_kind(KIND_PROBE);
+    origin_open(&bad);
+    open_world(w, (struct config_override[]){{"origin", w->origin.url},
+                                             {"origin", bad.url},
+                                             {"origins.default.down_after", "1"},
+                                             {"flight.error_ttl", SOON},
+                                             {"flight.error_ttl_max", SOON},
+                                             {NULL, NULL}});
+    exchange(w, &w->a, &w->peer, true, OK_3);
+    assert_int_equal(w->a.server, 1);
+    w->b.next_to = w->a.server; /* not the idle connection, nor its server */
+    ask(w, &w->b);
+    peer_accept(&bad, &w->other);
+    peer_expect(&w->other, "GET /b");
+    peer_send(&w->other, OK_3);
+    expect_over(&w->b, 0);
+    assert_int_equal(w->b.server, 2);
+    again(&w->b);
+    ask(w, &w->b);
+    peer_expect(&w->other, "GET /b"); /* an idle one of the right server will do */
+    peer_send(&w->other, "SSH-2.0\r\n");
+    expect_over(&w->b, ERR_PROTOCOL);
+    peer_expect_end(&w->other);
+    assert_int_equal(servers_down_here(w), 1);
+    while (servers_down_here(w) != 0) { /* one connection is enough for all; the probe takes another */
+        again(&w->a);
+        ask(w, &w->a);
+        struct pollfd who[] = {{.fd = w->peer.fd, .events = POLLIN}, {.fd = bad.fd, .events = POLLIN}};
+        assert_true(poll(who, 2, RIG_PATIENCE_S * 1000) > 0);
+        if (who[1].revents != 0)
+            peer_accept(&bad, &w->other);
+        struct peer *p = who[1].revents != 0 ? &w->other : &w->peer;
+        peer_expect(p, "GET /a");
+        peer_send(p, OK_3);
+        expect_over(&w->a, 0);
+    }
+    assert_int_equal(count_of_kind(KIND_PROBE) - probes, 1);
+    peer_close(&w->peer);
+    peer_close(&w->other);
+    origin_close(&bad);
+}
+
+static void idle_connections_to_a_down_server_are_closed(void **state)
+{
+    struct world *w = *state;
+    open_world(w, (struct config_override[]){{"origins.default.down_after", "1"},
+                                             {"flight.error_ttl", SOON},
+                                             {"flight.error_ttl_max", SOON},
+                                             {NULL, NULL}});
+    ask(w, &w->a);
+    peer_accept(&w->origin, &w->peer);
+    peer_expect(&w->peer, "GET /a");
+    exchange(w, &w->b, &w->other, true, OK_3);
+    peer_reset(&w->peer);
+    expect_over(&w->a, ERR_RESET);
+    do {
+        again(&w->a);
+        ask(w, &w->a);
+        AWAIT_COUNT(w->a.is_over || origin_has_caller(&w->origin), true);
+    } while (!origin_has_caller(&w->origin));
+    peer_accept(&w->origin, &w->peer); /* the probe's own */
+    peer_expect(&w->peer, "GET /a");
+    again(&w->b);
+    ask(w, &w->b);
+    expect_over(&w->b, ERR_DOWN);
+    peer_send(&w->peer, OK_3);
+    expect_over(&w->a, 0);
+    peer_close(&w->peer);
+    peer_close(&w->other);
+}
+
 /* ---- time ---- */
 
 /* A listener whose queue is full: whoever connects waits. */
@@ -642,6 +935,33 @@ static void no_place_in_time(void **state)
     peer_expect(&w->peer, "GET /a");
     peer_send(&w->peer, OK_3);
     expect_over(&w->a, 0);
+    peer_close(&w->peer);
+}
+
+static void background_waits_and_gives_way(void **state)
+{
+    struct world *w = *state;
+    open_world(w, (struct config_override[]){{"origins.default.max_concurrent", "1"},
+                                             {"origins.default.max_queued", "2"},
+                                             {NULL, NULL}});
+    struct asking first = w->b, second = w->b, late = w->b;
+    first.background = second.background = true;
+    first.head = "GET /first HTTP/1.1\r\n\r\n";
+    ask(w, &w->a);
+    peer_accept(&w->origin, &w->peer);
+    ask(w, &first);
+    ask(w, &second);
+    ask(w, &late);
+    expect_over(&second, ERR_BUSY);
+    peer_expect(&w->peer, "GET /a");
+    peer_send(&w->peer, OK_3);
+    expect_over(&w->a, 0);
+    peer_expect(&w->peer, "GET /b"); /* the late one, before the first */
+    peer_send(&w->peer, OK_3);
+    expect_over(&late, 0);
+    peer_expect(&w->peer, "GET /first");
+    peer_send(&w->peer, OK_3);
+    expect_over(&first, 0);
     peer_close(&w->peer);
 }
 
@@ -1051,11 +1371,20 @@ int main(void)
         TEST(so_many_attempts_and_no_more),
         TEST(a_name_with_several_addresses),
         TEST(over_a_unix_socket),
+        TEST(every_way_to_give_no_head_counts),
+        TEST(what_does_not_count),
+        TEST(all_down),
+        TEST(down_while_others_queue),
+        TEST(the_probe),
+        TEST(a_probe_asks_all_addresses),
+        TEST(the_others_serve_and_the_probe_finds_out),
+        TEST(idle_connections_to_a_down_server_are_closed),
         TEST(each_attempt_has_its_connect_timeout),
         TEST(no_head_in_time),
         TEST(no_byte_of_the_body_in_time),
         TEST(body_timeout_rests_while_paused),
         TEST(no_place_in_time),
+        TEST(background_waits_and_gives_way),
         TEST(the_queue_moves),
         TEST(interim_answers_have_a_bound),
         TEST(rude_origins),

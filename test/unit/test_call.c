@@ -550,6 +550,27 @@ static int64_t servers_down_here(const struct world *w)
     return metrics_sum(SLOT_AT(origins[0].servers_down)) - w->down_before;
 }
 
+static bool is_told_over(const struct asking *a)
+{
+    pthread_mutex_lock(&director.lock);
+    bool is_over = a->is_over;
+    pthread_mutex_unlock(&director.lock);
+    return is_over;
+}
+
+/* Asks until the interval is over and `a` has come to the origin, as the probe. */
+static void ask_until_called(struct world *w, struct asking *a, struct origin *o, struct peer *p)
+{
+    do {
+        again(a);
+        ask(w, a);
+        AWAIT_COUNT(is_told_over(a) || origin_has_caller(o), true);
+        assert_true(!is_told_over(a) || a->err == ERR_DOWN);
+    } while (is_told_over(a));
+    peer_accept(o, p);
+    peer_expect(p, a->head);
+}
+
 /* A request that gets no head. */
 static void let_down(struct world *w, struct asking *a, int err)
 {
@@ -585,20 +606,15 @@ static void every_way_to_give_no_head_counts(void **state)
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         let_down(w, &w->a, ways[i][0]);
         let_down(w, &w->a, ways[i][1]);
-        exchange(w, &w->b, &w->other, true, "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        exchange(w, &w->b, &w->other, true,
+                 "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         peer_expect_end(&w->other);
         for (int k = 0; k < 3; k++) {
             assert_int_equal(servers_down_here(w), 0); /* any final head has cleared it */
             let_down(w, &w->a, ways[i][k]);
         }
         assert_int_equal(servers_down_here(w), 1);
-        do { /* until the interval is over */
-            again(&w->b);
-            ask(w, &w->b);
-            AWAIT_COUNT(w->b.is_over || origin_has_caller(&w->origin), true);
-        } while (!origin_has_caller(&w->origin));
-        peer_accept(&w->origin, &w->other);
-        peer_expect(&w->other, "GET /b");
+        ask_until_called(w, &w->b, &w->origin, &w->other);
         peer_send(&w->other, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         expect_over(&w->b, 0);
         peer_expect_end(&w->other);
@@ -688,13 +704,7 @@ static void the_probe(void **state)
     for (int i = 0; i < 3; i++)
         let_down(w, &w->a, ERR_RESET);
     for (int how = 0; how < 3; how++) { /* fails, is cancelled, answers */
-        do {
-            again(&w->a);
-            ask(w, &w->a);
-            AWAIT_COUNT(w->a.is_over || origin_has_caller(&w->origin), true);
-        } while (!origin_has_caller(&w->origin));
-        peer_accept(&w->origin, &w->peer);
-        peer_expect(&w->peer, "GET /a");
+        ask_until_called(w, &w->a, &w->origin, &w->peer);
         assert_int_equal(count_of_kind(KIND_PROBE) - probes, how + 1);
         if (how == 2)
             peer_send(&w->peer, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -742,14 +752,7 @@ static void a_probe_asks_all_addresses(void **state)
     setsockopt(v4.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     assert_int_equal(bind(v4.fd, (struct sockaddr *)&at, sizeof at), 0);
     assert_int_equal(listen(v4.fd, 10), 0);
-    do { /* whichever comes first, none fails otherwise than by being too early */
-        again(&w->a);
-        ask(w, &w->a);
-        AWAIT_COUNT(w->a.is_over || origin_has_caller(&v4), true);
-        assert_true(!w->a.is_over || w->a.err == ERR_DOWN);
-    } while (w->a.is_over);
-    peer_accept(&v4, &w->peer);
-    peer_expect(&w->peer, "GET /a");
+    ask_until_called(w, &w->a, &v4, &w->peer);
     peer_send(&w->peer, OK_3);
     expect_over(&w->a, 0);
     peer_close(&w->peer);
@@ -815,13 +818,7 @@ static void idle_connections_to_a_down_server_are_closed(void **state)
     exchange(w, &w->b, &w->other, true, OK_3);
     peer_reset(&w->peer);
     expect_over(&w->a, ERR_RESET);
-    do {
-        again(&w->a);
-        ask(w, &w->a);
-        AWAIT_COUNT(w->a.is_over || origin_has_caller(&w->origin), true);
-    } while (!origin_has_caller(&w->origin));
-    peer_accept(&w->origin, &w->peer); /* the probe's own */
-    peer_expect(&w->peer, "GET /a");
+    ask_until_called(w, &w->a, &w->origin, &w->peer); /* on a connection of its own */
     again(&w->b);
     ask(w, &w->b);
     expect_over(&w->b, ERR_DOWN);

@@ -558,10 +558,12 @@ static bool is_told_over(const struct asking *a)
     return is_over;
 }
 
-/* Asks until the interval is over and `a` has come to the origin, as the probe. */
-static void ask_until_called(struct world *w, struct asking *a, struct origin *o, struct peer *p)
+/* Asks until the interval is over and `a` has come to the origin, as the probe. Gives how often. */
+static int ask_until_called(struct world *w, struct asking *a, struct origin *o, struct peer *p)
 {
+    int times = 0;
     do {
+        times++;
         again(a);
         ask(w, a);
         AWAIT_COUNT(is_told_over(a) || origin_has_caller(o), true);
@@ -569,6 +571,7 @@ static void ask_until_called(struct world *w, struct asking *a, struct origin *o
     } while (is_told_over(a));
     peer_accept(o, p);
     peer_expect(p, a->head);
+    return times;
 }
 
 /* A request that gets no head. */
@@ -704,7 +707,8 @@ static void the_probe(void **state)
     for (int i = 0; i < 3; i++)
         let_down(w, &w->a, ERR_RESET);
     for (int how = 0; how < 3; how++) { /* fails, is cancelled, answers */
-        ask_until_called(w, &w->a, &w->origin, &w->peer);
+        int times = ask_until_called(w, &w->a, &w->origin, &w->peer);
+        assert_true(how < 2 || times == 1); /* whoever was cancelled has used up no interval */
         assert_int_equal(count_of_kind(KIND_PROBE) - probes, how + 1);
         if (how == 2)
             peer_send(&w->peer, "HTTP/1.1 100 Continue\r\n\r\n");

@@ -20,6 +20,7 @@ struct servers {
     uint64_t n_probes;              /* so many have been given out: their numbers */
     _Atomic uint32_t down, failing; /* a bit for each server; changed under the lock, read without */
     struct server_state state[CONFIG_MAX_SERVERS];
+    _Atomic uint64_t fell_ms[CONFIG_MAX_SERVERS];
     _Atomic uint32_t address[CONFIG_MAX_SERVERS];
 };
 
@@ -59,6 +60,11 @@ uint32_t servers_down(const struct servers *s, const struct loop *l)
 {
     uint32_t down = atomic_load_explicit(&s->down, memory_order_relaxed);
     return down != 0 && !is_off(s, l) ? down : 0;
+}
+
+uint64_t servers_fell_ms(const struct servers *s, uint32_t server)
+{
+    return atomic_load_explicit(&s->fell_ms[server], memory_order_relaxed);
 }
 
 /* ---- choosing ---- */
@@ -173,6 +179,7 @@ void servers_failed(struct servers *s, const struct loop *l, const struct server
     set_bit(&s->failing, bit, true);
     if (falls) {
         set_bit(&s->down, bit, true);
+        atomic_store_explicit(&s->fell_ms[t->server], loop_now_ms(l), memory_order_relaxed);
         st->interval_ms = l->config->flight.error_ttl_ms;
         st->due_ms = loop_now_ms(l) + st->interval_ms;
     } else if (is_down && t->probe != 0 && t->probe == st->probe) {

@@ -39,6 +39,9 @@ bool servers_any(struct servers *s, const struct loop *l);
 /* A bit for each server that is down. */
 uint32_t servers_down(const struct servers *s, const struct loop *l);
 
+/* When it last went down, on loop_now_ms's scale; 0: never. */
+uint64_t servers_fell_ms(const struct servers *s, uint32_t server);
+
 /* A final head has come. */
 void servers_answered(struct servers *s, const struct loop *l, const struct server_turn *t);
 /* None came, for `err`, by the server's fault. Of those that fail while it is down only the probe counts. */

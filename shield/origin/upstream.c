@@ -99,12 +99,13 @@ static void on_idle_due(struct loop_timer *t)
 struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint32_t avoid,
                                uint64_t max_idle_ms, const struct upstream_owner *owner, void *ctx)
 {
-    uint32_t down = servers_down(gate_servers(p->gates[origin_index]), p->loop);
+    const struct servers *servers = gate_servers(p->gates[origin_index]);
+    uint32_t down = servers_down(servers, p->loop);
     list_each_safe (n, &p->idle[origin_index]) {
         struct upstream *u = container_of(n, struct upstream, idle_link);
         if (loop_now_ms(p->loop) - u->idle_since_ms > max_idle_ms)
             return NULL; /* the first of the list is the latest */
-        if (down & BIT(u->at.server)) {
+        if ((down & BIT(u->at.server)) || u->idle_since_ms <= servers_fell_ms(servers, u->at.server)) {
             close_upstream(u);
             continue;
         }

@@ -52,7 +52,8 @@ struct upstream_target {
 };
 
 /* Take a connection that has been idle for at most max_idle_ms, or NULL; none to the servers in the bit set
- * `avoid`. Idle connections to a server that is down are closed: they are from before its trouble. */
+ * `avoid`. Idle connections from before a server last went down are closed: a
+ * probe on a new one says nothing of them. */
 struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, uint32_t avoid,
                                uint64_t max_idle_ms, const struct upstream_owner *owner, void *ctx);
 /* Connect to `to`, an address of `at`. Returns 0: on_connected follows from a later turn; ERR_CONNECT when it

@@ -809,7 +809,7 @@ static void the_others_serve_and_the_probe_finds_out(void **state)
     origin_close(&bad);
 }
 
-static void idle_connections_to_a_down_server_are_closed(void **state)
+static void idle_connections_from_before_it_went_down_are_closed(void **state)
 {
     struct world *w = *state;
     open_world(w, (struct config_override[]){{"origins.default.down_after", "1"},
@@ -826,6 +826,18 @@ static void idle_connections_to_a_down_server_are_closed(void **state)
     again(&w->b);
     ask(w, &w->b);
     expect_over(&w->b, ERR_DOWN);
+    peer_send(&w->peer, OK_3);
+    expect_over(&w->a, 0);
+    again(&w->a);
+    ask(w, &w->a); /* on the probe's connection, which is newer */
+    again(&w->b);
+    ask(w, &w->b);
+    peer_expect_end(&w->other);
+    peer_accept(&w->origin, &w->other);
+    peer_expect(&w->other, "GET /b");
+    peer_send(&w->other, OK_3);
+    expect_over(&w->b, 0);
+    peer_expect(&w->peer, "GET /a");
     peer_send(&w->peer, OK_3);
     expect_over(&w->a, 0);
     peer_close(&w->peer);
@@ -1379,7 +1391,7 @@ int main(void)
         TEST(the_probe),
         TEST(a_probe_asks_all_addresses),
         TEST(the_others_serve_and_the_probe_finds_out),
-        TEST(idle_connections_to_a_down_server_are_closed),
+        TEST(idle_connections_from_before_it_went_down_are_closed),
         TEST(each_attempt_has_its_connect_timeout),
         TEST(no_head_in_time),
         TEST(no_byte_of_the_body_in_time),

@@ -21,7 +21,7 @@ CONTROLS = ["max-age=1", "max-age=1, stale-while-revalidate=1", "max-age=1, stal
 SETS = {"origins.default.head_timeout": "1s", "origins.default.body_timeout": "1s", "flight.error_ttl": "100ms",
         "flight.error_ttl_max": "500ms", "flight.uncacheable_ttl": "2s", "flight.window": "256k",
         "flight.max_bytes_total": "32m", "store.ram": "16m", "store.size": "64m", "cache.early_refresh": "1",
-        "client.write_timeout": "2s", "origins.default.max_concurrent": "64", "origins.default.down_after": "1m"}
+        "client.write_timeout": "2s", "origins.default.max_concurrent": "64", "origins.default.down_after": "0"}
 
 
 def some_target(dice):

@@ -395,3 +395,21 @@ def test_keys_that_are_filled_together_do_not_expire_together(lab):
     assert set(lifetimes[0]) == {100000}
     assert min(lifetimes[50]) >= 50000 and max(lifetimes[50]) <= 100000
     assert max(lifetimes[50]) - min(lifetimes[50]) > 20000 and len(set(lifetimes[50])) > 20
+
+
+def test_refreshes_give_way_to_those_who_wait(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"origins.default.max_concurrent": "1"})
+    store_and_outlive(lab, shield, origin, SWR)
+    busy = lab.client(shield).request("/busy")
+    held = origin.expect("/busy")
+    assert looks_stale(lab.ask(shield, "/x"))  # its refresh is the first in the queue
+    shield.wait_metric("origin_queue_depth", 1)
+    waits = lab.client(shield).request("/waits")
+    shield.wait_metric("origin_queue_depth", 2)
+    held.respond(200, FRESH, b"busy")
+    origin.expect("/waits").respond(200, FRESH, b"waits")
+    refresh = origin.expect("/x")
+    refresh.respond(200, FRESH, b"version 2")
+    assert busy.response().body == b"busy" and waits.response().body == b"waits"
+    assert [r.target for r in origin.requests()[1:]] == ["/busy", "/waits", "/x"]

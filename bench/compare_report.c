@@ -130,7 +130,7 @@ static void put_wait_cells(struct buf *out, const struct hist *h)
         put_time(out, hist_percentile(h, percents[i]), 8);
 }
 
-/* In a stampede: what it cost to be one who waits. */
+/* What it cost to be one who waits. */
 static void put_waits(struct buf *out, const struct compare *c)
 {
     bool has_head = false;
@@ -140,10 +140,10 @@ static void put_waits(struct buf *out, const struct compare *c)
             continue;
         if (!has_head)
             buf_printf(
-                out, "  later than an object's first client\n  %-13s %8s %8s %8s %8s %10s %8s %8s %8s\n",
-                "  (first, last)", "byte p50", "p99", "p99.9", "max", "last p50", "p99", "p99.9", "max");
+                out, "  waiters, later than their leader\n  %-13s %9s %8s %8s %8s %8s %10s %8s %8s %8s\n",
+                "", "waiters", "first p50", "p99", "p99.9", "max", "last p50", "p99", "p99.9", "max");
         has_head = true;
-        buf_printf(out, "  %-15s", c->seats[i].peer.name);
+        buf_printf(out, "  %-13s %9" PRIu64 " ", c->seats[i].peer.name, atomic_load(&e->wait_last_us.total));
         put_wait_cells(out, &e->wait_first_us);
         buf_put_lit(out, "  ");
         put_wait_cells(out, &e->wait_last_us);

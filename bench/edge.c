@@ -92,6 +92,16 @@ static void tell_finished(struct edge *e)
         atomic_fetch_add_explicit(run_of(e)->config->watch, 1, memory_order_relaxed);
 }
 
+/* One who has waited for another's fetch. */
+static void count_wait(struct edge *e, uint64_t now_ns)
+{
+    uint64_t late_us;
+    if (e->wait.fetch == 0 || !waits_last(run_of(e)->waits, &e->wait, now_ns, &late_us))
+        return;
+    hist_record(&e->thread->report.wait_first_us, e->wait.late_us);
+    hist_record(&e->thread->report.wait_last_us, late_us);
+}
+
 static void count(struct edge *e)
 {
     struct edges_report *r = &e->thread->report;
@@ -107,6 +117,7 @@ static void count(struct edge *e)
         hist_record(&r->by_cache_us[e->cache], (now_ns - e->start_ns) / 1000);
         if (e->half_ns > 0)
             hist_record(&r->half_us, (e->half_ns - e->start_ns) / 1000);
+        count_wait(e, now_ns);
     }
     tell_finished(e);
     e->has_claim = false;
@@ -272,7 +283,8 @@ static void send_request(struct edge *e)
     e->got_byte = e->got_head = e->verifies = false;
     e->scan = (struct http1_scan){0};
     e->fault = EDGE_OK;
-    e->first_ns = e->half_ns = e->offset = e->received = 0;
+    e->first_ns = e->half_ns = e->offset = e->received = e->fetch = 0;
+    e->wait = (struct wait){0};
     e->in.len = e->out.len = e->out_sent = 0;
     e->floor = config->floor != NULL ? atomic_load(config->floor) : 0;
     put_more(e, &more);
@@ -286,6 +298,7 @@ static void send_request(struct edge *e)
         return;
     }
     start_pace(e);
+    e->asked_ns = run_of(e)->waits != NULL ? clock_ns(CLOCK_MONOTONIC) : 0;
     flush(e);
 }
 

@@ -9,6 +9,7 @@
 #include "bench/ev.h"
 #include "bench/paths.h"
 #include "bench/target.h"
+#include "bench/waits.h"
 #include "common/http1.h"
 #include "common/list.h"
 
@@ -34,6 +35,7 @@ struct edge_run {
     struct schedule schedule;
     _Atomic uint64_t
         *cookies; /* bits: which cookies of the simulator an answer has had; NULL: not looked at */
+    struct waits *waits; /* NULL: not looked at */
     _Atomic uint64_t claimed, finished;
     struct edge_gate gate;
     uint64_t began_ns, schedule_ns; /* open loop: the schedule begins when the connections had time to come */
@@ -62,6 +64,7 @@ struct edge {
     uint64_t i;         /* number of the request */
     uint64_t n;         /* its key */
     uint64_t start_ns;  /* of the request, or of the attempt to connect */
+    uint64_t asked_ns;  /* when it was sent; 0: nobody looks at who waits */
     uint64_t first_ns;  /* 0: no content yet */
     uint64_t last_ns;   /* stampede: of a good answer that is to be timed; else 0 */
     uint64_t half_ns;   /* verified: when half of what is due was here; 0: not yet */
@@ -76,6 +79,8 @@ struct edge {
     int status;
     enum edge_cache cache;
     uint64_t seed, offset, received, want;
+    uint64_t fetch; /* of the origin, which this request has waited for; 0: it has waited for none */
+    struct wait wait;
 };
 
 struct edge_thread {

@@ -136,6 +136,17 @@ static void expect_object(struct edge *e, const struct http_head *head)
     e->want = last - first + 1;
 }
 
+/* Sent before the origin answered the fetch that this answer comes from: it has waited for it. What a clock of
+ * another machine says is not believed. */
+static void note_fetch(struct edge *e, const struct http_head *head)
+{
+    const struct http_field *field = http_find_name(head, SPAN(WAITS_FIELD));
+    uint64_t fetch, sent_ns;
+    if (field != NULL && waits_parse_field(field->value, &fetch, &sent_ns) &&
+        sent_ns >= e->thread->run->began_ns && sent_ns <= clock_ns(CLOCK_MONOTONIC) && e->asked_ns < sent_ns)
+        e->fetch = fetch;
+}
+
 static void judge_head(struct edge *e, const struct http_head *head)
 {
     const struct edges_config *config = e->thread->run->config;
@@ -146,6 +157,8 @@ static void judge_head(struct edge *e, const struct http_head *head)
     if (!is_expected(config, head->status))
         blame(e, EDGE_STATUS);
     check_cookie(e, head);
+    if (e->asked_ns > 0)
+        note_fetch(e, head);
     if (e->fault == EDGE_OK && config->verify && config->method == EDGE_GET &&
         (head->status == 200 || head->status == 206))
         expect_object(e, head);
@@ -189,10 +202,17 @@ static enum edge_answer_status take_heads(struct edge *e, const char *p, size_t 
 
 /* ---- the content */
 
+static void note_first(struct edge *e)
+{
+    e->first_ns = clock_ns(CLOCK_MONOTONIC);
+    if (e->fetch > 0)
+        waits_first(e->thread->run->waits, &e->wait, e->fetch, e->first_ns);
+}
+
 static void take_data(struct edge *e, struct span data)
 {
     if (e->first_ns == 0)
-        e->first_ns = clock_ns(CLOCK_MONOTONIC);
+        note_first(e);
     if (e->verifies && !body_matches(e->seed, e->offset, data.p, data.len))
         blame(e, EDGE_WRONG_BODY);
     e->offset += data.len;
@@ -259,7 +279,7 @@ enum edge_answer_status edge_answer_feed(struct edge *e, const char *p, size_t l
 void edge_answer_end(struct edge *e)
 {
     if (e->first_ns == 0)
-        e->first_ns = clock_ns(CLOCK_MONOTONIC);
+        note_first(e);
     if (e->verifies && e->received < e->want)
         blame(e, EDGE_TRUNCATED);
     else if (e->verifies && e->received > e->want)

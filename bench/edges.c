@@ -183,7 +183,8 @@ static const char *prepare(const struct edges_config *config, struct edge_run *r
     run->n_threads = MIN(config->threads, config->connections);
     if (config->verify) {
         run->cookies = calloc(EDGE_COOKIES / 64, sizeof *run->cookies);
-        why = run->cookies == NULL ? "out of memory" : NULL;
+        run->waits = config->stampede ? NULL : waits_new();
+        why = run->cookies == NULL || (run->waits == NULL && !config->stampede) ? "out of memory" : NULL;
     }
     return why;
 }
@@ -225,6 +226,7 @@ const char *edges_run(const struct edges_config *config, struct edges_report *ou
     if (why == NULL)
         why = run_all(&run, out);
     paths_fini(&run.paths);
+    waits_free(run.waits);
     free(run.cookies);
     return why;
 }

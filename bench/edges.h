@@ -106,7 +106,9 @@ struct edges_report {
     /* Of good answers: to the first byte of content, to the last; of verified ones to the half. */
     struct hist first_us, half_us, last_us;
     struct hist late_us; /* open loop: how long after it was due a request was sent on a free connection */
-    struct hist wait_first_us, wait_last_us; /* stampede: later than the first client of the object */
+    /* Later than the leader: in a stampede the first client of the object; else, with `verify`, of those who
+     * waited for one fetch of the origin, see waits.h. */
+    struct hist wait_first_us, wait_last_us;
     struct hist by_cache_us[CACHE_COUNT];    /* the last byte again, by what Cache-Status said */
     char cache_status[200];                  /* of some answer, for people */
 };

@@ -29,16 +29,19 @@ static size_t collect(struct edge_thread *const *threads, uint32_t n_threads, st
     return n;
 }
 
-/* Clients of one object. The first is counted too, with 0: so that the counts add up. */
+/* Clients of one object: all but the first, whom the others are compared with. */
 static void note_key(const struct arrival *a, size_t n, struct edges_report *out)
 {
-    uint64_t first_us = UINT64_MAX, last_us = UINT64_MAX;
+    size_t leader = 0;
+    uint64_t last_us = UINT64_MAX;
     for (size_t i = 0; i < n; i++) {
-        first_us = MIN(first_us, a[i].first_us);
+        leader = a[i].first_us < a[leader].first_us ? i : leader;
         last_us = MIN(last_us, a[i].last_us);
     }
     for (size_t i = 0; i < n; i++) {
-        hist_record(&out->wait_first_us, a[i].first_us - first_us);
+        if (i == leader)
+            continue;
+        hist_record(&out->wait_first_us, a[i].first_us - a[leader].first_us);
         hist_record(&out->wait_last_us, a[i].last_us - last_us);
     }
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/sock.h"
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/http1.h"
 
@@ -87,6 +88,7 @@ static int plan(struct conn *c, const struct http_head *head)
                                    .nth = nth,
                                    .serial = ++s->serial,
                                    .now_s = time(NULL),
+                                   .now_ns = clock_ns(CLOCK_MONOTONIC),
                                    .others = s->stats.total.running - 1};
         err = origin_reply_plan(&q, &o, &c->reply);
         if (err == 0)

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "bench/waits.h"
 #include "common/check.h"
 #include "common/err.h"
 #include "common/http1.h"
@@ -188,6 +189,7 @@ static void put_head(const struct origin_request *q, const struct origin_options
     if (r->status == 416)
         buf_printf(out, "Content-Range: bytes */%llu\r\n", (unsigned long long)o->size);
     body_put_field(out, object);
+    waits_put_field(out, q->serial, q->now_ns + r->delay_ms * 1000000);
     put_framing(out, r, o, r->end - r->at);
 }
 

@@ -25,6 +25,7 @@ struct origin_request {
     uint64_t serial; /* another number for each request of this origin */
     uint64_t others; /* fetches that run at the same time */
     int64_t now_s;
+    uint64_t now_ns; /* monotonic */
 };
 
 /* Fill `out`, whose head is an empty buf of the caller's; a buf that failed says ERR_NOMEM. */

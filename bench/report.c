@@ -83,7 +83,7 @@ static void put_class_rows(struct buf *out, const struct edges_report *r)
     }
 }
 
-/* All asked at one instant: what the others got later than the first of them is what it cost to wait. */
+/* What the others got later than the first of them is what it cost to wait. */
 static void put_wait_rows(struct buf *out, const struct edges_report *r)
 {
     put_time_row(out, "waiters' first", &r->wait_first_us);
@@ -121,7 +121,7 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
         put_time_row(out, "half of it", &r->half_us);
     put_time_row(out, "last byte", &r->last_us);
     put_class_rows(out, r);
-    if (config->stampede)
+    if (atomic_load(&r->wait_last_us.total) > 0)
         put_wait_rows(out, r);
     if (edges_is_open_loop(config))
         put_time_row(out, "sent late", &r->late_us);

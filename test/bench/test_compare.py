@@ -38,7 +38,7 @@ def test_shield_and_nginx(scenarios, tmp_path):
         assert "left_out" in nginx or nginx["edges"]["requests"] == shield["edges"]["requests"]
     cold, hot, vary = [s["peers"][1] for s in report["scenarios"]]
     assert cold["collapse"] == 50 and cold["edges"]["mode"] == "stampede"
-    assert cold["edges"]["wait_last_us"]["count"] == 50
+    assert cold["edges"]["wait_last_us"]["count"] == 49
     assert hot["edges"]["mode"] == "open" and hot["edges"]["rate"] == 200
     assert vary["origin"]["fetches"] == 3 and vary["collapse"] == 10
     tags = [line.split(",")[0] for line in log.read_text().splitlines()[3:]]

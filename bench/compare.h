@@ -39,11 +39,9 @@ void compare_begin(struct compare *c);
 void compare_report(struct compare *c, const struct scenario *s);
 bool compare_end(struct compare *c); /* false: the HTML report could not be written */
 
-/* compare_html.c: a page that needs nothing else. */
-void compare_html_begin(struct buf *out);
+/* compare_html.c: a part of the page. */
 void compare_html_scenario(struct buf *out, const struct compare *c, const struct scenario *s,
                            struct span table);
-void compare_html_end(struct buf *out);
 
 bool compare_gates_hold(const struct scenario *s, const struct play_result *r);
 

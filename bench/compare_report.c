@@ -2,10 +2,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "bench/hdr.h"
+#include "bench/html.h"
 #include "bench/json.h"
 #include "bench/report.h"
 #include "common/check.h"
@@ -30,6 +29,11 @@ static bool gate_failed(const struct scenario *s, const struct play_result *r)
     return s->max_failed < 0 || (double)edges_failed(&r->edges) <= s->max_failed;
 }
 
+static bool gate_wrong(const struct scenario *s, const struct play_result *r)
+{
+    return s->max_wrong < 0 || (double)edges_wrong(&r->edges) <= s->max_wrong;
+}
+
 static bool gate_fetches(const struct scenario *s, const struct play_result *r)
 {
     return s->max_fetches < 0 || (double)r->origin.fetches <= s->max_fetches;
@@ -52,6 +56,7 @@ static const struct {
     {"fetches-per-epoch", gate_epochs},
     {"fetches", gate_fetches},
     {"failed", gate_failed},
+    {"wrong", gate_wrong},
     {"p99", gate_p99},
     {"events", gate_events},
 };
@@ -113,6 +118,10 @@ static void put_notes(struct buf *out, const struct scenario *s, const struct co
     if (r->origin.streaming > 0)
         buf_printf(out, "    %s: the slowest client had half of the body after %.2fx the origin's time\n",
                    seat->peer.name, r->origin.streaming);
+    for (uint32_t i = 0; i < r->n_events; i++)
+        buf_printf(out, "    %s: at %.2f s %s %.*s, which took %" PRIu64 " ms\n", seat->peer.name,
+                   (double)r->events[i].at_ms / 1000, scenario_event_name(s->events[i].what),
+                   SPAN_FMT(s->events[i].rest), r->events[i].took_ms);
     if (r->trouble != NULL)
         buf_printf(out, "    %s: an event could not be done: it %s\n", seat->peer.name, r->trouble);
     if (edges_bottleneck(&r->edges) != NULL)
@@ -139,9 +148,9 @@ static void put_waits(struct buf *out, const struct compare *c)
         if (c->seats[i].left_out != NULL || atomic_load(&e->wait_last_us.total) == 0)
             continue;
         if (!has_head)
-            buf_printf(
-                out, "  waiters, later than their leader\n  %-13s %9s %8s %8s %8s %8s %10s %8s %8s %8s\n",
-                "", "waiters", "first p50", "p99", "p99.9", "max", "last p50", "p99", "p99.9", "max");
+            buf_printf(out,
+                       "  waiters, later than their leader\n  %-13s %9s %8s %8s %8s %8s %10s %8s %8s %8s\n",
+                       "", "waiters", "first p50", "p99", "p99.9", "max", "last p50", "p99", "p99.9", "max");
         has_head = true;
         buf_printf(out, "  %-13s %9" PRIu64 " ", c->seats[i].peer.name, atomic_load(&e->wait_last_us.total));
         put_wait_cells(out, &e->wait_first_us);
@@ -156,7 +165,7 @@ static void put_rates(struct buf *out, const struct compare *c)
     for (size_t i = 0; i < c->n_seats; i++) {
         const struct witness *w = &c->seats[i].result->origin;
         char indent[48];
-        if (c->seats[i].left_out != NULL || w->n_samples < 3)
+        if (c->seats[i].left_out != NULL || w->samples.n < 3)
             continue;
         snprintf(indent, sizeof indent, "  %-13s ", c->seats[i].peer.name);
         witness_put_rates(out, w, indent);
@@ -186,6 +195,19 @@ static void put_table(struct buf *out, const struct compare *c, const struct sce
 
 /* ---- JSON and CSV */
 
+static void put_json_events(struct buf *out, const struct scenario *s, const struct play_result *r)
+{
+    buf_put_lit(out, ",\"events\":[");
+    for (uint32_t i = 0; i < r->n_events; i++) {
+        buf_printf(out, "%s{\"what\":\"%s\",\"of\":", i > 0 ? "," : "",
+                   scenario_event_name(s->events[i].what));
+        json_put_text(out, s->events[i].rest);
+        buf_printf(out, ",\"at_ms\":%" PRIu64 ",\"took_ms\":%" PRIu64 "}", r->events[i].at_ms,
+                   r->events[i].took_ms);
+    }
+    buf_put_lit(out, "]");
+}
+
 static void put_json_seat(struct buf *out, const struct compare *c, const struct scenario *s,
                           const struct compare_seat *seat)
 {
@@ -202,6 +224,7 @@ static void put_json_seat(struct buf *out, const struct compare *c, const struct
     }
     buf_put_lit(out, ",");
     witness_put_json(out, &r->origin, &r->edges);
+    put_json_events(out, s, r);
     buf_printf(out,
                ",\"cpu_us\":%" PRIu64 ",\"cpu_us_per_request\":%.2f,\"rss_kb\":%" PRIu64
                ",\"gates_hold\":%s,\n\"edges\":",
@@ -246,18 +269,10 @@ static void print(struct buf *text)
     buf_fini(text);
 }
 
-static void put_machine(struct buf *out)
+static void put_intro(struct buf *out, const struct compare *c, struct span machine)
 {
-    struct utsname u = {0};
-    uname(&u);
-    buf_printf(out, "%s %s %s, %ld processors", u.sysname, u.release, u.machine,
-               sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-static void put_intro(struct buf *out, const struct compare *c, struct span machine, const char *before)
-{
-    buf_printf(out, "%s%.*s; %" PRIu64 " workers, %" PRIu64 " round(s), seed %" PRIu64 "\n", before,
-               SPAN_FMT(machine), c->workers, c->rounds, c->seed);
+    buf_printf(out, "%.*s; %" PRIu64 " workers, %" PRIu64 " round(s), seed %" PRIu64 "\n", SPAN_FMT(machine),
+               c->workers, c->rounds, c->seed);
     for (size_t i = 0; i < c->n_seats; i++)
         if (c->seats[i].missing == NULL)
             buf_printf(out, "  %-13s %s\n", c->seats[i].peer.name, c->seats[i].peer.version);
@@ -266,11 +281,13 @@ static void put_intro(struct buf *out, const struct compare *c, struct span mach
 void compare_begin(struct compare *c)
 {
     struct buf out = {0}, machine = {0};
-    put_machine(&machine);
+    report_put_machine(&machine);
     hdr_put_head(&c->hdr_log, (double)clock_wall_ms() / 1e3);
-    compare_html_begin(&c->page);
-    put_intro(&c->page, c, buf_span(&machine), "<pre>");
-    buf_put_lit(&c->page, "</pre>\n");
+    html_begin(&c->page, "shield-bench compare");
+    put_intro(&out, c, buf_span(&machine));
+    html_put_table(&c->page, buf_span(&out));
+    if (c->output != COMPARE_TABLE)
+        out.len = 0;
     if (c->output == COMPARE_JSON) {
         buf_put_lit(&out, "{\"schema\":\"shield-bench/compare/1\",\"machine\":");
         json_put_text(&out, buf_span(&machine));
@@ -281,8 +298,6 @@ void compare_begin(struct compare *c)
         buf_put_lit(&out, "scenario,peer,");
         report_put_csv_head(&out);
         buf_put_lit(&out, ",cpu_us_per_request,rss_kb,gates_hold\n");
-    } else {
-        put_intro(&out, c, buf_span(&machine), "");
     }
     buf_fini(&machine);
     print(&out);
@@ -321,26 +336,13 @@ void compare_report(struct compare *c, const struct scenario *s)
     print(&out);
 }
 
-static bool write_file(struct span file, const struct buf *text)
-{
-    char name[PATH_MAX];
-    snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
-    FILE *out = fopen(name, "we");
-    bool holds = out != NULL && !text->failed && fwrite(text->p, 1, text->len, out) == text->len;
-    if (out != NULL && fclose(out) != 0)
-        holds = false;
-    if (!holds)
-        fprintf(stderr, "%s: cannot be written\n", name);
-    return holds;
-}
-
 bool compare_end(struct compare *c)
 {
     if (c->output == COMPARE_JSON)
         puts("]}");
-    compare_html_end(&c->page);
-    bool holds = c->html.len == 0 || write_file(c->html, &c->page);
-    holds &= c->hdr.len == 0 || write_file(c->hdr, &c->hdr_log);
+    html_end(&c->page);
+    bool holds = c->html.len == 0 || report_write(c->html, &c->page);
+    holds &= c->hdr.len == 0 || report_write(c->hdr, &c->hdr_log);
     buf_fini(&c->page);
     buf_fini(&c->hdr_log);
     return holds;

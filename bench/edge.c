@@ -202,16 +202,19 @@ static void ended(struct edge *e)
 
 /* ---- asking */
 
+static void read_answer(struct edge *e, bool has_ended);
+
+/* A connection that was reset while it was idle has had its event: only the read tells how it ended. */
 static void flush(struct edge *e)
 {
     ssize_t n = send(e->io.fd, e->out.p + e->out_sent, e->out.len - e->out_sent, MSG_NOSIGNAL);
-    if (n >= 0)
+    if (n >= 0) {
         e->out_sent += (size_t)n;
-    else if (!sock_would_block())
-        e->out_sent = e->out.len; /* the read that follows tells how it ended */
+    } else if (!sock_would_block()) {
+        e->out_sent = e->out.len;
+        read_answer(e, true);
+    }
 }
-
-static void read_answer(struct edge *e, bool has_ended);
 
 static void pace_again(struct edge *e, uint64_t ms)
 {
@@ -299,7 +302,7 @@ static void send_request(struct edge *e)
     }
     start_pace(e);
     e->asked_ns = run_of(e)->waits != NULL ? clock_ns(CLOCK_MONOTONIC) : 0;
-    flush(e);
+    flush(e); /* last: may end the request */
 }
 
 /* An open loop's request that nobody could take before its time was over. */
@@ -400,6 +403,8 @@ static void on_ready(struct ev_io *io, uint32_t events)
         return; /* an idle connection that ends is noticed by the next request */
     if (e->out_sent < e->out.len && (events & EPOLLOUT))
         flush(e);
+    if (e->state != E_ASKED)
+        return;
     uint32_t ends = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
     if (ends != 0 || (events & EPOLLIN))
         read_answer(e, ends != 0);

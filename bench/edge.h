@@ -34,7 +34,7 @@ struct edge_run {
     struct paths paths;
     struct schedule schedule;
     _Atomic uint64_t
-        *cookies; /* bits: which cookies of the simulator an answer has had; NULL: not looked at */
+        *cookies;        /* bits: which cookies of the simulator an answer has had; NULL: not looked at */
     struct waits *waits; /* NULL: not looked at */
     _Atomic uint64_t claimed, finished;
     struct edge_gate gate;

@@ -136,8 +136,8 @@ static void expect_object(struct edge *e, const struct http_head *head)
     e->want = last - first + 1;
 }
 
-/* Sent before the origin answered the fetch that this answer comes from: it has waited for it. What a clock of
- * another machine says is not believed. */
+/* Sent before the origin answered the fetch that this answer comes from: it has waited for it. What a clock
+ * of another machine says is not believed. */
 static void note_fetch(struct edge *e, const struct http_head *head)
 {
     const struct http_field *field = http_find_name(head, SPAN(WAITS_FIELD));

@@ -138,10 +138,22 @@ void edge_thread_done(struct edge *e)
         ev_stop(&t->ev);
 }
 
+/* Somebody wants the load to end. A thread that has not come to the gate lets the others pass. */
+static void give_up(struct edge_thread *t)
+{
+    if (t->run->config->stampede && t->n_settled < t->n_edges)
+        edge_gate_give_up(t->run);
+    ev_stop(&t->ev);
+}
+
 static void on_sweep(struct ev_timer *timer)
 {
     struct edge_thread *t = container_of(timer, struct edge_thread, sweep);
     const struct edges_config *config = t->run->config;
+    if (config->stop != NULL && atomic_load(config->stop)) {
+        give_up(t);
+        return;
+    }
     for (uint32_t i = 0; i < t->n_edges; i++)
         edge_check_time(&t->edges[i], t->ev.now_ns);
     if (t->tells_progress && config->on_progress != NULL)

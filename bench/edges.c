@@ -241,6 +241,12 @@ uint64_t edges_failed(const struct edges_report *r)
     return r->finished - r->errors[EDGE_OK] - r->aborted;
 }
 
+uint64_t edges_wrong(const struct edges_report *r)
+{
+    return r->errors[EDGE_PROTOCOL] + r->errors[EDGE_TRUNCATED] + r->errors[EDGE_WRONG_BODY] +
+           r->errors[EDGE_COOKIE] + r->errors[EDGE_OUTDATED] + r->errors[EDGE_UNVERIFIABLE];
+}
+
 const char *edges_bottleneck(const struct edges_report *r)
 {
     if (atomic_load(&r->late_us.total) > LATE_SAMPLES && hist_percentile(&r->late_us, 99) > LATE_US)

@@ -8,6 +8,7 @@
 #ifndef BENCH_EDGES_H
 #define BENCH_EDGES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -79,6 +80,7 @@ struct edges_config {
     uint64_t expect;  /* status; 0: 200 to 299 */
     struct span vary; /* "Name: A|B": one more field, its values in turn; empty: none */
     bool stampede, verify;
+    const atomic_bool *stop; /* the load ends soon after this has become true; or NULL */
     _Atomic uint64_t *watch; /* counts the requests that ended, for somebody who looks on; or NULL */
     /* Called a few times a second by one of the threads; may be NULL. `of` is 0 when only the time ends the
      * run. */
@@ -109,8 +111,8 @@ struct edges_report {
     /* Later than the leader: in a stampede the first client of the object; else, with `verify`, of those who
      * waited for one fetch of the origin, see waits.h. */
     struct hist wait_first_us, wait_last_us;
-    struct hist by_cache_us[CACHE_COUNT];    /* the last byte again, by what Cache-Status said */
-    char cache_status[200];                  /* of some answer, for people */
+    struct hist by_cache_us[CACHE_COUNT]; /* the last byte again, by what Cache-Status said */
+    char cache_status[200];               /* of some answer, for people */
 };
 
 /* Runs to the end. Returns NULL, or text that says what hindered it; `out` is to be zeroed by the caller. */
@@ -121,6 +123,10 @@ void edges_report_merge(struct edges_report *into, const struct edges_report *fr
 
 /* Requests that neither were good nor given up on purpose. */
 uint64_t edges_failed(const struct edges_report *r);
+
+/* Those of them that came, and were wrong: what no outage excuses. A connection that ends or cannot be had,
+ * an answer that takes too long and another status are not among them. */
+uint64_t edges_wrong(const struct edges_report *r);
 
 /* Why the tool itself may have limited what was measured; NULL: it did not. */
 const char *edges_bottleneck(const struct edges_report *r);

@@ -28,7 +28,7 @@ struct stage {
     atomic_bool load_is_over;
     _Atomic uint64_t answers;             /* of the measured load */
     _Atomic uint64_t planned_ms, planned; /* time and requests of the load; 0: the other ends it */
-    bool takes_samples;
+    struct witness_samples samples;
     const char *trouble;
     struct play_result *into;
 };
@@ -96,13 +96,19 @@ static void take_sample(struct stage *t, uint64_t at_ms)
 {
     const struct play_options *options = t->options;
     struct play_now now = {.elapsed_ms = at_ms, .planned_ms = t->planned_ms, .of = t->planned};
-    if ((!t->takes_samples && options->on_progress == NULL) || !witness_sample(&t->origin_addr, &now.fetches))
+    if (!witness_sample(&t->origin_addr, &now.fetches))
         return;
     now.answers = atomic_load(&t->answers);
-    if (t->takes_samples)
-        witness_note(&t->into->origin, at_ms, now.answers, now.fetches);
+    witness_note(&t->samples, at_ms, now.answers, now.fetches);
     if (options->on_progress != NULL)
         options->on_progress(options->progress_arg, &now);
+}
+
+static void note_event(struct play_result *r, uint32_t i, uint64_t at_ms, uint64_t took_ms)
+{
+    r->events[i].at_ms = at_ms;
+    r->events[i].took_ms = MAX(r->events[i].took_ms, took_ms);
+    r->n_events = MAX(r->n_events, i + 1);
 }
 
 /* Lets the events happen, and looks at what goes on, until the load is over. */
@@ -119,7 +125,7 @@ static void look_on(struct stage *t)
         }
         if (event < s->n_events && t->trouble == NULL && at_ms >= s->events[event].at_ms) {
             t->trouble = happen(t, s->events[event].what, s->events[event].rest);
-            event++;
+            note_event(t->into, event++, at_ms, clock_mono_ms() - began_ms - at_ms);
         }
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
@@ -222,6 +228,7 @@ static const char *run_measured(struct stage *t, struct span line, struct edges_
     look_on(t);
     pthread_join(id, NULL);
     edges_report_merge(&t->into->edges, r);
+    witness_add_round(&t->into->origin, &t->samples);
     t->into->cpu_us += peer_cpu_us(t->peer) - cpu_us;
     t->into->rss_kb = MAX(t->into->rss_kb, peer_rss_kb(t->peer));
     t->into->trouble = t->trouble != NULL ? t->trouble : t->into->trouble;
@@ -262,7 +269,6 @@ const char *play(const struct scenario *s, struct peer *peer, const struct play_
                  struct play_result *into)
 {
     struct stage t = {.scenario = s, .peer = peer, .options = options, .version = 1, .into = into};
-    t.takes_samples = into->origin.n_samples == 0;
     const char *why = start_origin(&t);
     if (why == NULL)
         why = peer_start(peer, options->scratch, t.origin_at, options->workers);

@@ -7,13 +7,20 @@
 #include "bench/scenario.h"
 #include "bench/witness.h"
 
+/* When an event happened, of the latest round, and how long it took at most. */
+struct play_event {
+    uint64_t at_ms, took_ms;
+};
+
 struct play_result {
     struct edges_report edges;
     struct edges_config load; /* numbers only: its texts are gone */
     struct witness origin;
-    uint64_t cpu_us;     /* of the peer, while the load ran */
-    uint64_t rss_kb;     /* of the peer, after it */
-    const char *trouble; /* an event that could not be done; NULL: none */
+    uint64_t cpu_us;                               /* of the peer, while the load ran */
+    uint64_t rss_kb;                               /* of the peer, after it */
+    const char *trouble;                           /* an event that could not be done; NULL: none */
+    struct play_event events[SCENARIO_EVENTS_MAX]; /* those of the scenario */
+    uint32_t n_events;                             /* which happened */
 };
 
 /* How far a load is. */

@@ -5,19 +5,20 @@
 #include "common/check.h"
 
 enum {
-    WIDTH = 620,
+    WIDTH = 450, /* on a narrow screen it is not made much smaller, and with it its text */
     HEIGHT = 240,
-    LEFT = 62,
-    RIGHT = 12,
-    TOP = 26,
+    LEFT = 52,
+    RIGHT = 14,
+    TOP = 30,
     BOTTOM = 40,
     TICKS = 5,
-    LEGEND_STEP = 110
+    LETTER = 7, /* of the legend, rather too wide than too narrow */
+    LEGEND_LEFT = 10,
+    LEGEND_ROW = 17,
+    BAR_ROW = 24,
+    BAR_LEFT = 105,
+    BAR_NUMBER = 70,
 };
-
-/* Told apart by the colour-blind too: Okabe and Ito, "Color universal design", 2008. */
-static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                      "#e69f00", "#56b4e9", "#000000", "#999999"};
 
 void plot_put_text(struct buf *out, struct span text)
 {
@@ -153,44 +154,105 @@ static void put_ticks(struct buf *out, const struct axis *a, bool is_x)
     }
 }
 
-static void put_line(struct buf *out, const struct plot *p, const struct axis *x, const struct axis *y,
-                     size_t i)
+static void put_line(struct buf *out, const struct plot_line *line, const struct axis *x,
+                     const struct axis *y)
 {
-    const struct plot_line *line = &p->lines[i];
-    const char *colour = colours[i % ARRAY_LEN(colours)];
-    size_t step = MIN((size_t)LEGEND_STEP, (WIDTH - LEFT) / p->n_lines);
-    buf_printf(out, "<polyline fill='none' stroke='%s' stroke-width='1.6' points='", colour);
+    unsigned colour = line->colour % PLOT_COLOURS;
+    if (line->n == 1 && is_drawn(x->scale, line->points[0].x) && is_drawn(y->scale, line->points[0].y))
+        buf_printf(out, "<circle class='c%u' r='3' cx='%.1f' cy='%.1f'/>\n", colour,
+                   place(x, line->points[0].x), place(y, line->points[0].y));
+    buf_printf(out, "<polyline class='c%u' points='", colour);
     for (size_t k = 0; k < line->n; k++)
         if (is_drawn(x->scale, line->points[k].x) && is_drawn(y->scale, line->points[k].y))
             buf_printf(out, "%.1f,%.1f ", place(x, line->points[k].x), place(y, line->points[k].y));
-    buf_printf(out, "'/>\n<rect x='%zu' y='%d' width='10' height='10' fill='%s'/><text x='%zu' y='%d'>",
-               LEFT + i * step, HEIGHT - 13, colour, LEFT + i * step + 14, HEIGHT - 4);
-    plot_put_text(out, span_of(line->name));
+    buf_put_lit(out, "'/>\n");
+}
+
+/* Names beside squares, in as many rows as they need below y; gives the height. Draws nothing without `out`.
+ */
+static int put_legend(struct buf *out, const struct plot *p, int y)
+{
+    int x = LEGEND_LEFT, rows = p->n_lines > 0;
+    for (size_t i = 0; i < p->n_lines; i++) {
+        int width = 14 + LETTER * (int)strlen(p->lines[i].name) + 10;
+        if (x + width > WIDTH && x > LEGEND_LEFT) {
+            x = LEGEND_LEFT;
+            rows++;
+        }
+        int top = y + (rows - 1) * LEGEND_ROW;
+        if (out != NULL) {
+            buf_printf(out, "<rect x='%d' y='%d' width='10' height='10' class='c%u'/><text x='%d' y='%d'>", x,
+                       top + 4, p->lines[i].colour % PLOT_COLOURS, x + 14, top + 13);
+            plot_put_text(out, span_of(p->lines[i].name));
+            buf_put_lit(out, "</text>\n");
+        }
+        x += width;
+    }
+    return rows * LEGEND_ROW;
+}
+
+static void put_frame(struct buf *out, int height, const char *title, int title_x)
+{
+    buf_printf(out, "<svg viewBox='0 0 %d %d' width='%d' height='%d' role='img'>\n<title>", WIDTH, height,
+               WIDTH, height);
+    plot_put_text(out, span_of(title));
+    buf_printf(out, "</title>\n<text x='%d' y='16' class='title'>", title_x);
+    plot_put_text(out, span_of(title));
+    buf_put_lit(out, "</text>\n");
+}
+
+/* The text stands where there is more room, and lower for each mark, so that neighbours can be read. */
+static void put_mark(struct buf *out, const struct plot_mark *m, const struct axis *x, size_t row)
+{
+    double at = place(x, m->x), to = fmin(place(x, fmax(m->to, m->x)), WIDTH - RIGHT);
+    if (m->x > x->high) /* after the last sample */
+        return;
+    if (to - at >= 1)
+        buf_printf(out, "<rect x='%.1f' y='%d' width='%.1f' height='%d' class='mark'/>", at, TOP, to - at,
+                   HEIGHT - BOTTOM - TOP);
+    bool is_right = at > LEFT + (WIDTH - LEFT) * 0.6;
+    buf_printf(
+        out, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/><text x='%.1f' y='%zu' class='mark'%s>",
+        at, at, TOP, HEIGHT - BOTTOM, is_right ? at - 3 : at + 3, TOP + 11 + row % 8 * 12,
+        is_right ? " text-anchor='end'" : "");
+    plot_put_text(out, m->text);
     buf_put_lit(out, "</text>\n");
 }
 
 void plot_put(struct buf *out, const struct plot *p)
 {
     struct axis x = fit(p, true), y = fit(p, false);
-    buf_printf(out, "<svg viewBox='0 0 %d %d' width='%d' height='%d' role='img'>\n<title>", WIDTH, HEIGHT,
-               WIDTH, HEIGHT);
-    plot_put_text(out, span_of(p->title));
-    buf_printf(out, "</title>\n<text x='%d' y='14' class='title'>", LEFT);
-    plot_put_text(out, span_of(p->title));
-    buf_printf(out, "</text><text x='4' y='14'>%s</text><text x='%d' y='%d' text-anchor='end'>%s</text>\n",
-               p->y_unit, WIDTH - RIGHT, HEIGHT - BOTTOM + 26, p->x_unit);
+    put_frame(out, HEIGHT + put_legend(NULL, p, 0), p->title, LEFT);
+    buf_printf(
+        out,
+        "<text x='%d' y='16' text-anchor='end'>%s</text><text x='%d' y='%d' text-anchor='end'>%s</text>\n",
+        LEFT - 5, p->y_unit, WIDTH - RIGHT, HEIGHT - BOTTOM + 30, p->x_unit);
     put_ticks(out, &x, true);
     put_ticks(out, &y, false);
-    for (size_t i = 0; i < p->n_marks; i++) {
-        double at = place(&x, p->marks[i].x);
-        buf_printf(
-            out,
-            "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/><text x='%.1f' y='%zu' class='mark'>",
-            at, at, TOP, HEIGHT - BOTTOM, at + 3, TOP + 10 + i % 3 * 12);
-        plot_put_text(out, p->marks[i].text);
-        buf_put_lit(out, "</text>\n");
-    }
     for (size_t i = 0; i < p->n_lines; i++)
-        put_line(out, p, &x, &y, i);
+        put_line(out, &p->lines[i], &x, &y);
+    for (size_t i = 0; i < p->n_marks; i++)
+        put_mark(out, &p->marks[i], &x, i);
+    (void)put_legend(out, p, HEIGHT - 4);
+    buf_put_lit(out, "</svg>\n");
+}
+
+void plot_put_bars(struct buf *out, const char *title, const struct plot_bar *bars, size_t n)
+{
+    double most = 0, room = WIDTH - BAR_LEFT - BAR_NUMBER;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, bars[i].value);
+    put_frame(out, TOP + (int)n * BAR_ROW, title, LEGEND_LEFT);
+    for (size_t i = 0; i < n; i++) {
+        int y = TOP + (int)i * BAR_ROW;
+        double width = most > 0 ? bars[i].value / most * room : 0;
+        buf_printf(out, "<text x='%d' y='%d' text-anchor='end'>", BAR_LEFT - 6, y + 13);
+        plot_put_text(out, span_of(bars[i].name));
+        buf_printf(out,
+                   "</text><rect x='%d' y='%d' width='%.1f' height='%d' class='c%u'/><text x='%.1f' "
+                   "y='%d'>%.1f</text>\n",
+                   BAR_LEFT, y, fmax(width, 1), BAR_ROW - 6, bars[i].colour % PLOT_COLOURS,
+                   BAR_LEFT + width + 6, y + 13, bars[i].value);
+    }
     buf_put_lit(out, "</svg>\n");
 }

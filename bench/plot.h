@@ -7,6 +7,8 @@
 
 #include "common/buf.h"
 
+enum { PLOT_COLOURS = 8 };
+
 struct plot_point {
     double x, y;
 };
@@ -15,10 +17,11 @@ struct plot_line {
     const char *name;
     const struct plot_point *points;
     size_t n;
+    unsigned colour; /* modulo PLOT_COLOURS: the page's classes c0, c1 and on */
 };
 
-struct plot_mark { /* a vertical line at x */
-    double x;
+struct plot_mark { /* a vertical line at x; a band when `to` is beyond */
+    double x, to;
     struct span text;
 };
 
@@ -31,13 +34,22 @@ enum plot_scale {
 struct plot {
     const char *title, *x_unit, *y_unit;
     enum plot_scale x_scale, y_scale;
-    const struct plot_line *lines; /* at most eight have colours of their own */
+    const struct plot_line *lines;
     size_t n_lines;
     const struct plot_mark *marks;
     size_t n_marks;
 };
 
 void plot_put(struct buf *out, const struct plot *p);
+
+struct plot_bar {
+    const char *name;
+    double value; /* not negative */
+    unsigned colour;
+};
+
+/* Bars that lie, each with its name and number. */
+void plot_put_bars(struct buf *out, const char *title, const struct plot_bar *bars, size_t n);
 
 /* Text with & < > " as entities. */
 void plot_put_text(struct buf *out, struct span text);

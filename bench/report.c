@@ -1,7 +1,10 @@
 #include "bench/report.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "bench/json.h"
 #include "common/check.h"
@@ -25,6 +28,14 @@ void report_put_time(struct buf *out, uint64_t us)
         unit = "ms";
     }
     buf_printf(out, "%.*f %s", us < 1000 || v >= 100 ? 0 : v >= 10 ? 1 : 2, v, unit);
+}
+
+void report_put_machine(struct buf *out)
+{
+    struct utsname u = {0};
+    uname(&u);
+    buf_printf(out, "%s %s %s, %ld processors", u.sysname, u.release, u.machine,
+               sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 static double a_second(uint64_t n, uint64_t elapsed_us)
@@ -230,4 +241,17 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                ",\n \"connects\":%" PRIu64 ",\"resends\":%" PRIu64 ",\"release_us\":%" PRIu64
                ",\"release_ns\":%" PRIu64 ",\"tool_cpu_us\":%" PRIu64 "}\n",
                r->connects, r->resends, r->release_us, r->release_ns, r->cpu_us);
+}
+
+bool report_write(struct span file, const struct buf *text)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
+    FILE *out = fopen(name, "we");
+    bool holds = out != NULL && !text->failed && fwrite(text->p, 1, text->len, out) == text->len;
+    if (out != NULL && fclose(out) != 0)
+        holds = false;
+    if (!holds)
+        fprintf(stderr, "%s: cannot be written\n", name);
+    return holds;
 }

@@ -19,6 +19,12 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
 void report_put_csv_head(struct buf *out);
 void report_put_csv(struct buf *out, const struct edges_report *r, const struct witness *w);
 
+/* The system and its processors: "Linux 6.1 x86_64, 2 processors". */
+void report_put_machine(struct buf *out);
+
+/* Write all of `text` to a file. False: it could not be, which is told on stderr. */
+bool report_write(struct span file, const struct buf *text);
+
 /* "12.3 ms", "850 us", "1.20 s": three digits. */
 void report_put_time(struct buf *out, uint64_t us);
 

@@ -1,6 +1,7 @@
 #include "bench/commands.h"
 
-#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "bench/edges_options.h"
 #include "bench/hdr.h"
 #include "bench/report.h"
+#include "bench/run_page.h"
 #include "bench/run_watch.h"
 #include "common/check.h"
 #include "common/clock.h"
@@ -29,13 +31,15 @@ static const char intro[] =
     "    shield-bench run --stampede -c 1000 --verify --origin 127.0.0.1:8000 --max-fetches-per-epoch 1 "
     "http://127.0.0.1:8080/cold\n"
     "Without --rate a connection asks again when it has its answer (closed loop). Exits 1 when any request "
-    "failed or a gate does not hold.\n";
+    "failed or a gate does not hold, 130 after SIGINT, which ends the load with the report so far.\n";
+
+enum { INTERRUPTED = 130 }; /* as a shell says it: 128 + SIGINT */
 
 enum { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 
 struct run_command {
     struct edges_config edges;
-    struct span hdr, origin, max_fetches;
+    struct span html, hdr, origin, max_fetches;
     uint64_t output, hold_ms, p99_ms;
     struct run_watch *watch; /* NULL: no origin was named */
     bool failed;             /* the report could not be made, or says that a request failed */
@@ -46,6 +50,7 @@ struct run_command {
 static const struct flag rows[] = {
     {"hold", 0, FLAG_MS, AT(hold_ms), "0", "TIME",
      "Keep the connections open for this time after the report."},
+    {"html", 0, FLAG_TEXT, AT(html), "", "FILE", "Also write a page with the table and plots."},
     {"hdr", 0, FLAG_TEXT, AT(hdr), "", "FILE",
      "Also write the times, in microseconds, as an HdrHistogram log."},
     {"origin", 0, FLAG_TEXT, AT(origin), "", "ADDR",
@@ -55,6 +60,22 @@ static const struct flag rows[] = {
      "Exit 1 when the last byte's p99 is above this; 0: no limit."},
     {"output", 'o', FLAG_CHOICE, AT(output), "table", "table|json|csv", "Form of the report."},
 };
+
+static atomic_bool is_interrupted;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    atomic_store(&is_interrupted, true);
+}
+
+/* The first SIGINT ends the load, and the report is of what there was until then; the second ends us. */
+static void heed_interrupt(struct edges_config *config)
+{
+    struct sigaction act = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &act, NULL);
+    config->stop = &is_interrupted;
+}
 
 static uint64_t planned_ms; /* of the run; 0: the requests end it */
 
@@ -77,20 +98,33 @@ static void clear_progress(void)
 
 static bool write_hdr(struct span file, const struct edges_report *r)
 {
-    char name[PATH_MAX];
     struct buf text = {0};
     double length_s = (double)r->elapsed_us / 1e6;
-    snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
     hdr_put_head(&text, (double)clock_wall_ms() / 1e3 - length_s);
     hdr_put_interval(&text, "first_byte", length_s, &r->first_us);
     hdr_put_interval(&text, "last_byte", length_s, &r->last_us);
-    FILE *out = fopen(name, "we");
-    bool holds = out != NULL && !text.failed && fwrite(text.p, 1, text.len, out) == text.len;
-    if (out != NULL && fclose(out) != 0)
-        holds = false;
-    if (!holds)
-        fprintf(stderr, "%s: cannot be written\n", name);
+    bool holds = report_write(file, &text);
     buf_fini(&text);
+    return holds;
+}
+
+static void put_table(struct buf *out, const struct run_command *c, const struct edges_report *r,
+                      const struct witness *w)
+{
+    report_put_table(out, &c->edges, r);
+    if (w != NULL)
+        report_put_witness(out, r, w);
+}
+
+static bool write_page(const struct run_command *c, const struct edges_report *r, const struct witness *w)
+{
+    struct buf page = {0}, table = {0};
+    put_table(&table, c, r, w);
+    run_page_put(&page, &c->edges, r, w, buf_span(&table));
+    page.failed |= table.failed;
+    bool holds = report_write(c->html, &page);
+    buf_fini(&page);
+    buf_fini(&table);
     return holds;
 }
 
@@ -105,9 +139,7 @@ static void put_report(struct buf *out, const struct run_command *c, const struc
         report_put_csv(out, r, w);
         buf_put_lit(out, "\n");
     } else {
-        report_put_table(out, &c->edges, r);
-        if (w != NULL)
-            report_put_witness(out, r, w);
+        put_table(out, c, r, w);
     }
 }
 
@@ -136,6 +168,8 @@ static void print_report(void *arg, const struct edges_report *r)
     struct buf text = {0};
     struct witness *w = NULL;
     clear_progress();
+    if (atomic_load(&is_interrupted))
+        fputs("interrupted: the report is of the load so far\n", stderr);
     const char *why = c->watch != NULL ? run_watch_end(c->watch, r, &w) : NULL;
     if (why != NULL)
         fprintf(stderr, "--origin: %s\n", why);
@@ -144,6 +178,8 @@ static void print_report(void *arg, const struct edges_report *r)
     fflush(stdout);
     c->failed = why != NULL || text.failed || edges_failed(r) > 0 || !gates_hold(c, r, w);
     if (c->hdr.len > 0 && !write_hdr(c->hdr, r))
+        c->failed = true;
+    if (c->html.len > 0 && !write_page(c, r, w))
         c->failed = true;
     buf_fini(&text);
     struct timespec pause = {(time_t)(c->hold_ms / 1000), (long)(c->hold_ms % 1000 * 1000000)};
@@ -158,6 +194,7 @@ static const char *run_load(struct run_command *c, struct edges_report *r)
     if (isatty(STDERR_FILENO))
         c->edges.on_progress = show_progress;
     planned_ms = c->edges.duration_ms;
+    heed_interrupt(&c->edges);
     c->edges.before_close = print_report;
     c->edges.before_close_arg = c;
     why = edges_run(&c->edges, r);
@@ -179,7 +216,7 @@ static int run(struct run_command *c)
         fprintf(stderr, "%.*s: %s\n", SPAN_FMT(c->edges.url), why);
         return 1;
     }
-    return c->failed;
+    return atomic_load(&is_interrupted) ? INTERRUPTED : c->failed;
 }
 
 static const char *check_gates(const struct run_command *c)

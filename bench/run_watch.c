@@ -10,7 +10,8 @@
 
 struct run_watch {
     struct netaddr origin;
-    struct witness seen; /* the thread's, until it has been joined */
+    struct witness_samples samples; /* the thread's, until it has been joined */
+    struct witness seen;
     pthread_t thread;
     bool runs;
     atomic_bool is_over;
@@ -21,7 +22,7 @@ static void take_sample(struct run_watch *w, uint64_t began_ms)
 {
     uint64_t fetches;
     if (witness_sample(&w->origin, &fetches))
-        witness_note(&w->seen, clock_mono_ms() - began_ms, atomic_load(&w->answers), fetches);
+        witness_note(&w->samples, clock_mono_ms() - began_ms, atomic_load(&w->answers), fetches);
 }
 
 static void *look_on(void *arg)
@@ -70,6 +71,7 @@ const char *run_watch_end(struct run_watch *w, const struct edges_report *r, str
 {
     stop(w);
     const char *why = witness_read(&w->origin, r, &w->seen);
+    witness_add_round(&w->seen, &w->samples);
     if (why == NULL)
         *seen = &w->seen;
     return why;

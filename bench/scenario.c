@@ -65,22 +65,30 @@ static const char *take_wait(struct scenario *s, struct span rest)
     return why;
 }
 
+static const char *const event_names[] = {[EVENT_ORIGIN] = "origin",
+                                          [EVENT_REFUSE] = "refuse",
+                                          [EVENT_PURGE] = "purge",
+                                          [EVENT_RESTART] = "restart"};
+
+const char *scenario_event_name(enum scenario_event what)
+{
+    return event_names[what];
+}
+
 static const char *take_at(struct scenario *s, struct span rest)
 {
-    static const char *const words[] = {[EVENT_ORIGIN] = "origin",
-                                        [EVENT_REFUSE] = "refuse",
-                                        [EVENT_PURGE] = "purge",
-                                        [EVENT_RESTART] = "restart"};
     uint64_t at_ms;
     if (!units_parse_duration_ms(scenario_word(&rest), &at_ms))
         return "at needs a time such as 250ms or 2s";
     if (s->n_events == SCENARIO_EVENTS_MAX || (s->n_events > 0 && s->events[s->n_events - 1].at_ms > at_ms))
         return "events stand in the order of their time, at most 32";
     struct span word = scenario_word(&rest);
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (span_eq(word, span_of(words[i]))) {
+    for (size_t i = 0; i < ARRAY_LEN(event_names); i++)
+        if (span_eq(word, span_of(event_names[i]))) {
             s->events[s->n_events].what = (enum scenario_event)i;
             s->events[s->n_events].at_ms = at_ms;
+            if (i == EVENT_REFUSE && !units_parse_duration_ms(rest, &s->events[s->n_events].length_ms))
+                return "refuse needs a time such as 250ms or 2s";
             s->events[s->n_events++].rest = rest;
             return NULL;
         }
@@ -102,7 +110,9 @@ static const char *take_gate(struct scenario *s, struct span rest)
         return flags_set(&real, &s->max_fetches, rest);
     if (span_eq(name, SPAN("failed")))
         return flags_set(&real, &s->max_failed, rest);
-    return "gate is followed by fetches-per-epoch N, fetches N, failed N or p99 TIME";
+    if (span_eq(name, SPAN("wrong")))
+        return flags_set(&real, &s->max_wrong, rest);
+    return "gate is followed by fetches-per-epoch N, fetches N, failed N, wrong N or p99 TIME";
 }
 
 static const struct {
@@ -140,7 +150,8 @@ static const char *take_line(struct scenario *s, struct span line)
 
 const char *scenario_parse(struct scenario *out, struct buf text, uint32_t *line_number)
 {
-    *out = (struct scenario){.text = text, .fetches_per_epoch = -1, .max_fetches = -1, .max_failed = -1};
+    *out = (struct scenario){
+        .text = text, .fetches_per_epoch = -1, .max_fetches = -1, .max_failed = -1, .max_wrong = -1};
     struct span rest = buf_span(&out->text);
     const char *why = NULL;
     for (*line_number = 1; rest.len > 0; ++*line_number) {

@@ -34,12 +34,12 @@ struct scenario {
     } steps[SCENARIO_STEPS_MAX];
     struct {
         enum scenario_event what;
-        uint64_t at_ms;
+        uint64_t at_ms, length_ms; /* length: of `refuse` */
         struct span rest;
     } events[SCENARIO_EVENTS_MAX]; /* in the order of their time */
     uint32_t n_steps, n_events;
-    double fetches_per_epoch, max_fetches, max_failed; /* gates; negative: none */
-    uint64_t p99_ms;                                   /* gate; 0: none */
+    double fetches_per_epoch, max_fetches, max_failed, max_wrong; /* gates; negative: none */
+    uint64_t p99_ms;                                              /* gate; 0: none */
     struct buf text;
 };
 
@@ -50,6 +50,9 @@ const char *scenario_parse(struct scenario *out, struct buf text, uint32_t *line
 const char *scenario_load(struct scenario *out, const char *file, uint32_t *line);
 
 void scenario_fini(struct scenario *s);
+
+/* "purge", "restart" and so on, as files write it. */
+const char *scenario_event_name(enum scenario_event what);
 
 /* The next word of *rest; an empty span at the end. */
 struct span scenario_word(struct span *rest);

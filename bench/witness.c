@@ -93,15 +93,50 @@ bool witness_sample(const struct netaddr *origin, uint64_t *fetches)
     return why == NULL;
 }
 
-void witness_note(struct witness *w, uint64_t at_ms, uint64_t answers, uint64_t fetches)
+void witness_note(struct witness_samples *s, uint64_t at_ms, uint64_t answers, uint64_t fetches)
 {
-    if (w->n_samples == WITNESS_SAMPLES_MAX) { /* a long load: every other one is enough */
-        w->n_samples /= 2;
-        for (uint32_t i = 1; i < w->n_samples; i++)
-            w->samples[i] = w->samples[2 * i];
+    if (s->n == WITNESS_SAMPLES_MAX) { /* a long load: every other one is enough */
+        s->n /= 2;
+        for (uint32_t i = 1; i < s->n; i++)
+            s->at[i] = s->at[2 * i];
     }
-    w->samples[w->n_samples++] =
-        (struct witness_sample){.at_ms = (uint32_t)at_ms, .answers = answers, .fetches = fetches};
+    s->at[s->n++] = (struct witness_sample){.at_ms = (uint32_t)at_ms, .answers = answers, .fetches = fetches};
+}
+
+/* What had happened at an instant: between samples, as if it came evenly; before and after them, as in the
+ * first and the last. */
+static double count_at(const struct witness_samples *s, bool of_origin, double at_ms)
+{
+    for (uint32_t i = 1; i < s->n; i++) {
+        const struct witness_sample *a = &s->at[i - 1], *b = &s->at[i];
+        if (b->at_ms < at_ms && i + 1 < s->n)
+            continue;
+        double from = (double)(of_origin ? a->fetches : a->answers);
+        double to = (double)(of_origin ? b->fetches : b->answers);
+        double length_ms = MAX((double)b->at_ms - a->at_ms, 1.0);
+        return from + (to - from) * MIN(MAX((at_ms - a->at_ms) / length_ms, 0.0), 1.0);
+    }
+    return s->n > 0 ? (double)(of_origin ? s->at[0].fetches : s->at[0].answers) : 0;
+}
+
+static uint32_t end_ms(const struct witness_samples *s)
+{
+    return s->n > 0 ? s->at[s->n - 1].at_ms : 0;
+}
+
+/* Rounds are of different length: the longer one gives the instants, the other stands still after its end. */
+void witness_add_round(struct witness *w, const struct witness_samples *round)
+{
+    struct witness_samples sum = end_ms(round) > end_ms(&w->samples) ? *round : w->samples;
+    for (uint32_t i = 0; i < sum.n; i++) {
+        double at_ms = sum.at[i].at_ms;
+        sum.at[i].answers =
+            (uint64_t)(count_at(&w->samples, false, at_ms) + count_at(round, false, at_ms) + 0.5);
+        sum.at[i].fetches =
+            (uint64_t)(count_at(&w->samples, true, at_ms) + count_at(round, true, at_ms) + 0.5);
+    }
+    w->samples = sum;
+    w->rounds++;
 }
 
 /* ---- figures */
@@ -116,30 +151,14 @@ double witness_collapse(const struct witness *w, const struct edges_report *r)
     return w->fetches > 0 ? (double)r->errors[EDGE_OK] / (double)w->fetches : 0;
 }
 
-/* What had happened at an instant between samples, as if it came evenly between two. */
-static double count_at(const struct witness *w, bool of_origin, double at_ms)
-{
-    for (uint32_t i = 1; i < w->n_samples; i++) {
-        const struct witness_sample *a = &w->samples[i - 1], *b = &w->samples[i];
-        if (b->at_ms < at_ms && i + 1 < w->n_samples)
-            continue;
-        double from = (double)(of_origin ? a->fetches : a->answers);
-        double to = (double)(of_origin ? b->fetches : b->answers);
-        double length_ms = MAX((double)b->at_ms - a->at_ms, 1.0);
-        return from + (to - from) * MIN((at_ms - a->at_ms) / length_ms, 1.0);
-    }
-    return 0;
-}
-
 static void put_rate_line(struct buf *out, const struct witness *w, bool of_origin)
 {
     static const char *const levels[LEVELS] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    double rates[BUCKETS], peak = 0, from_ms = w->samples[0].at_ms;
-    double step_ms = ((double)w->samples[w->n_samples - 1].at_ms - from_ms) / BUCKETS;
+    const struct witness_samples *s = &w->samples;
+    double rates[BUCKETS], peak = 0, step_ms = (double)end_ms(s) / BUCKETS;
     for (int i = 0; i < BUCKETS; i++) {
-        rates[i] = (count_at(w, of_origin, from_ms + step_ms * (i + 1)) -
-                    count_at(w, of_origin, from_ms + step_ms * i)) *
-                   1000 / step_ms;
+        rates[i] = (count_at(s, of_origin, step_ms * (i + 1)) - count_at(s, of_origin, step_ms * i)) * 1000 /
+                   step_ms / MAX(w->rounds, 1u);
         peak = MAX(peak, rates[i]);
     }
     for (int i = 0; i < BUCKETS; i++) /* a blank is nothing at all */
@@ -149,7 +168,7 @@ static void put_rate_line(struct buf *out, const struct witness *w, bool of_orig
 
 void witness_put_rates(struct buf *out, const struct witness *w, const char *indent)
 {
-    if (w->n_samples < 3 || w->samples[w->n_samples - 1].at_ms <= w->samples[0].at_ms)
+    if (w->samples.n < 3 || end_ms(&w->samples) == 0)
         return;
     buf_printf(out, "%sclients |", indent);
     put_rate_line(out, w, false);
@@ -166,10 +185,10 @@ void witness_put_json(struct buf *out, const struct witness *w, const struct edg
                w->fetches, w->not_modified, w->body_bytes, w->running_max, w->epochs, w->epoch_fetches,
                w->epoch_fetches_max, witness_per_epoch(w));
     json_put_text(out, span_of(w->worst));
-    buf_printf(out, "},\"collapse\":%.2f,\"streaming\":%.3f,\"samples\":[", witness_collapse(w, r),
-               w->streaming);
-    for (uint32_t i = 0; i < w->n_samples; i++)
+    buf_printf(out, "},\"collapse\":%.2f,\"streaming\":%.3f,\"rounds\":%u,\"samples\":[",
+               witness_collapse(w, r), w->streaming, w->rounds);
+    for (uint32_t i = 0; i < w->samples.n; i++)
         buf_printf(out, "%s{\"at_ms\":%u,\"answers\":%" PRIu64 ",\"fetches\":%" PRIu64 "}", i > 0 ? "," : "",
-                   w->samples[i].at_ms, w->samples[i].answers, w->samples[i].fetches);
+                   w->samples.at[i].at_ms, w->samples.at[i].answers, w->samples.at[i].fetches);
     buf_put_lit(out, "]");
 }

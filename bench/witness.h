@@ -14,6 +14,11 @@ struct witness_sample {
     uint64_t answers, fetches;
 };
 
+struct witness_samples { /* by time */
+    struct witness_sample at[WITNESS_SAMPLES_MAX];
+    uint32_t n;
+};
+
 struct witness {
     uint64_t fetches, not_modified, body_bytes, running_max;
     uint64_t epochs, epoch_fetches, epoch_fetches_max;
@@ -22,8 +27,9 @@ struct witness {
      * when the origin had sent half, both from the origin's first byte; the worst round. 0: not such a load.
      */
     double streaming;
-    struct witness_sample samples[WITNESS_SAMPLES_MAX]; /* of the first round, by time */
-    uint32_t n_samples;
+    struct witness_samples
+        samples; /* of all rounds together: what they add up to so long after their begin */
+    uint32_t rounds;
 };
 
 /* GET a path of the origin; its content is appended. Returns NULL, or static text. */
@@ -35,7 +41,10 @@ const char *witness_read(const struct netaddr *origin, const struct edges_report
 /* Ask how many fetches there have been; false when the origin is too busy to say. */
 bool witness_sample(const struct netaddr *origin, uint64_t *fetches);
 
-void witness_note(struct witness *w, uint64_t at_ms, uint64_t answers, uint64_t fetches);
+void witness_note(struct witness_samples *s, uint64_t at_ms, uint64_t answers, uint64_t fetches);
+
+/* A round is over: add what was noted in it. */
+void witness_add_round(struct witness *w, const struct witness_samples *round);
 
 /* 1.00 is perfect; 0 without an epoch. */
 double witness_per_epoch(const struct witness *w);
@@ -43,7 +52,8 @@ double witness_per_epoch(const struct witness *w);
 /* Good answers for each fetch; 0 without a fetch. */
 double witness_collapse(const struct witness *w, const struct edges_report *r);
 
-/* For people: the rates of clients and of the origin over time, two lines; nothing for a load too short. */
+/* For people: the rates of clients and of the origin over time, the mean of the rounds, in two lines; nothing
+ * for a load too short. */
 void witness_put_rates(struct buf *out, const struct witness *w, const char *indent);
 
 /* For programs: the members of an object, without its braces. */

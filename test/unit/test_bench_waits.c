@@ -1,4 +1,5 @@
-/* Waits: the first of a fetch leads, the others are measured against it, and a fetch that is gone tells nothing. */
+/* Waits: the first of a fetch leads, the others are measured against it, and a fetch that is gone tells
+ * nothing. */
 #include "bench/waits.h"
 
 #include <setjmp.h>

@@ -105,6 +105,19 @@ static void put_row(struct buf *out, const struct compare_seat *seat, const stru
     buf_printf(out, " %7.1f\n", (double)r->rss_kb / 1024);
 }
 
+/* What took time is told with it: a restart until it accepts, a purge until its answer. */
+static void put_events(struct buf *out, const struct scenario *s, const struct compare_seat *seat)
+{
+    const struct play_result *r = seat->result;
+    for (uint32_t i = 0; i < r->n_events; i++) {
+        buf_printf(out, "    %s: at %.2f s %s %.*s", seat->peer.name, (double)r->events[i].at_ms / 1000,
+                   scenario_event_name(s->events[i].what), SPAN_FMT(s->events[i].rest));
+        if (r->events[i].took_ms > 0)
+            buf_printf(out, ", took %" PRIu64 " ms", r->events[i].took_ms);
+        buf_put_lit(out, "\n");
+    }
+}
+
 static void put_notes(struct buf *out, const struct scenario *s, const struct compare_seat *seat)
 {
     const struct play_result *r = seat->result;
@@ -118,10 +131,7 @@ static void put_notes(struct buf *out, const struct scenario *s, const struct co
     if (r->origin.streaming > 0)
         buf_printf(out, "    %s: the slowest client had half of the body after %.2fx the origin's time\n",
                    seat->peer.name, r->origin.streaming);
-    for (uint32_t i = 0; i < r->n_events; i++)
-        buf_printf(out, "    %s: at %.2f s %s %.*s, which took %" PRIu64 " ms\n", seat->peer.name,
-                   (double)r->events[i].at_ms / 1000, scenario_event_name(s->events[i].what),
-                   SPAN_FMT(s->events[i].rest), r->events[i].took_ms);
+    put_events(out, s, seat);
     if (r->trouble != NULL)
         buf_printf(out, "    %s: an event could not be done: it %s\n", seat->peer.name, r->trouble);
     if (edges_bottleneck(&r->edges) != NULL)

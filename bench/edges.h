@@ -18,7 +18,7 @@
 
 /* How a request failed: its first fault counts. The names are those of the report. */
 #define EDGE_ERRORS(X)                                                                   \
-    X(CONNECT, "connect", "no connection to be had")                                     \
+    X(CONNECT, "connect", "no connection: does anybody listen there?")                   \
     X(RESET, "reset", "the connection ended before an answer")                           \
     X(TIMEOUT, "timeout", "no whole answer in time")                                     \
     X(PROTOCOL, "protocol", "broken syntax or framing")                                  \

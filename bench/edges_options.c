@@ -60,6 +60,9 @@ const char *edges_options_settle(struct edges_config *e, const struct flag_list 
         return "-c, -t and --keys must be at least 1 (at most 1000000 and 256)";
     if (e->slow > 100 || e->abort > 100 || e->range > 100 || e->range_of == 0 || e->range_of == FLAG_NONE)
         return "--slow, --abort and --range are percentages, --range-of is a size above 0";
+    for (uint32_t i = 0; i < e->fields.n; i++)
+        if (e->fields.item[i].len == 0 || memchr(e->fields.item[i].p, ':', e->fields.item[i].len) == NULL)
+            return "-H is a field: 'Accept-Language: de'";
     if (e->vary.len > 0 && memchr(e->vary.p, ':', e->vary.len) == NULL)
         return "--vary is a field and its values: 'Accept-Language: de|fr'";
     if (e->stampede && e->rate > 0)

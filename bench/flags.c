@@ -200,7 +200,9 @@ static int take(const struct flag_group *groups, size_t n_groups, char **argv, i
 
     if (why == NULL)
         why = flags_set(a.row, a.into, a.value);
-    if (why != NULL)
+    if (why != NULL && a.row != NULL && a.row->type == FLAG_CHOICE && a.value.p != NULL)
+        fprintf(stderr, "%.*s must be one of %s\n", SPAN_FMT(a.name), a.row->arg);
+    else if (why != NULL)
         complain(a.name, why);
     return why == NULL ? used : 0;
 }

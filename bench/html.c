@@ -6,18 +6,18 @@
 
 enum { CURVE_POINTS = 120 };
 
-/* Colours can be told apart by the colour-blind too: Okabe and Ito, "Color universal design", 2008; their
- * black is the colour of text, which is white in the dark. */
+/* Colours can be told apart by the colour-blind too: Okabe and Ito, "Color universal design", 2008. In the
+ * dark their yellow stands for their black. */
 static const char style[] =
     ":root{--paper:#fff;--text:#222;--soft:#555;--grid:#e3e3e3;--box:#f6f6f6;--mark:#b00;\n"
-    "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#56b4e9;--c6:#222;--c7:#999}\n"
+    "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#222;--c6:#56b4e9;--c7:#999}\n"
     "@media(prefers-color-scheme:dark){:root{--paper:#16181a;--text:#e4e4e4;--soft:#aaa;--grid:#33373a;\n"
-    "--box:#1f2225;--mark:#ff7b72;--c0:#4aa3df;--c6:#e4e4e4}}\n"
+    "--box:#1f2225;--mark:#ff7b72;--c0:#4aa3df;--c5:#f0e442;--c6:#e4e4e4}}\n"
     "body{font:14px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:1420px;padding:0 12px;\n"
     "background:var(--paper);color:var(--text);color-scheme:light dark}\n"
     "h2{margin:1.6em 0 .4em;border-top:1px solid var(--grid);padding-top:.8em}\n"
     "pre{background:var(--box);padding:.8em;overflow-x:auto;font:12px/1.4 ui-monospace,monospace}\n"
-    ".plots{display:flex;flex-wrap:wrap;gap:12px}\n"
+    ".plots{display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start}\n"
     "svg{max-width:100%;height:auto}\n"
     "svg text{font:12px system-ui,sans-serif;fill:var(--soft)}\n"
     "svg .title{font-weight:600;font-size:13px;fill:var(--text)}\n"
@@ -111,8 +111,8 @@ void html_put_curves(struct buf *out, const char *title, const struct html_curve
 
 /* ---- rates over time */
 
-/* Requests a second between neighbouring samples, told at the later one; below one they are drawn as one,
- * which is the bottom of a logarithmic scale. */
+/* Requests a second between neighbouring samples, as steps: where an origin could not be asked, a step is
+ * long. Below one they are drawn as one, which is the bottom of a logarithmic scale. */
 static size_t rates(const struct witness *w, bool of_origin, struct plot_point *out)
 {
     size_t n = 0;
@@ -120,8 +120,11 @@ static size_t rates(const struct witness *w, bool of_origin, struct plot_point *
         const struct witness_sample *a = &w->samples.at[i - 1], *b = &w->samples.at[i];
         uint64_t done = of_origin ? b->fetches - a->fetches : b->answers - a->answers;
         double length_s = (double)(b->at_ms - a->at_ms) / 1000 * MAX(w->rounds, 1u);
-        if (b->at_ms > a->at_ms)
-            out[n++] = (struct plot_point){b->at_ms / 1000.0, fmax(1, (double)done / length_s)};
+        if (b->at_ms <= a->at_ms)
+            continue;
+        out[n++] = (struct plot_point){a->at_ms / 1000.0, fmax(1, (double)done / length_s)};
+        out[n] = out[n - 1];
+        out[n++].x = b->at_ms / 1000.0;
     }
     return n;
 }
@@ -129,7 +132,7 @@ static size_t rates(const struct witness *w, bool of_origin, struct plot_point *
 void html_put_rates(struct buf *out, const char *title, const struct witness *w,
                     const struct plot_mark *marks, size_t n_marks)
 {
-    static struct plot_point client[WITNESS_SAMPLES_MAX], origin[WITNESS_SAMPLES_MAX];
+    static struct plot_point client[2 * WITNESS_SAMPLES_MAX], origin[2 * WITNESS_SAMPLES_MAX];
     const struct plot_line lines[] = {{"clients", client, rates(w, false, client), 0},
                                       {"origin", origin, rates(w, true, origin), 1}};
     const struct plot p = {.title = title,

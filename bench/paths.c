@@ -129,7 +129,7 @@ const char *paths_replay(struct paths *p)
     bool whole_seconds = true;
     uint64_t first = PATHS_NO_TIME, latest = 0;
     if (!p->has_times)
-        return "has no times that could be replayed";
+        return "the file of --targets has no times that could be replayed";
     for (size_t i = 0; i < p->n; i++) {
         if (p->at_ms[i] != PATHS_NO_TIME && first == PATHS_NO_TIME)
             first = latest = p->at_ms[i];
@@ -150,7 +150,7 @@ const char *paths_load(struct paths *p, struct span file)
     snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
     FILE *in = fopen(name, "re");
     if (in == NULL)
-        return "cannot be read";
+        return "the file of --targets cannot be read";
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -164,7 +164,9 @@ const char *paths_load(struct paths *p, struct span file)
     fclose(in);
     if (err != 0)
         return err_text(err);
-    return failed ? "cannot be read" : p->n == 0 ? "names no target of a GET or HEAD" : NULL;
+    return failed      ? "the file of --targets cannot be read"
+           : p->n == 0 ? "the file of --targets names no target of a GET or HEAD"
+                       : NULL;
 }
 
 void paths_fini(struct paths *p)

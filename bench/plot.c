@@ -12,7 +12,7 @@ enum {
     TOP = 30,
     BOTTOM = 40,
     TICKS = 5,
-    LETTER = 7, /* of the legend, rather too wide than too narrow */
+    LETTER_TENTHS = 64, /* of the legend, in a wide font */
     LEGEND_LEFT = 10,
     LEGEND_ROW = 17,
     BAR_ROW = 24,
@@ -145,8 +145,11 @@ static void put_ticks(struct buf *out, const struct axis *a, bool is_x)
         for (double v = 0; v <= a->high * 1.0001; v += step)
             put_tick(out, a, is_x, v);
     } else if (a->scale == PLOT_LOG) {
-        for (double power = a->low; power <= a->high + 0.01; power++)
+        for (double power = a->low; power <= a->high + 0.01; power++) {
             put_tick(out, a, is_x, pow(10, power));
+            for (int step = 2; step <= 5 && a->high - a->low <= 2 && power + 1 <= a->high + 0.01; step += 3)
+                put_tick(out, a, is_x, step * pow(10, power));
+        }
     } else {
         for (size_t i = 0; i < ARRAY_LEN(tails); i++)
             if (scaled(PLOT_TAIL, tails[i]) <= a->high + 0.01)
@@ -174,7 +177,7 @@ static int put_legend(struct buf *out, const struct plot *p, int y)
 {
     int x = LEGEND_LEFT, rows = p->n_lines > 0;
     for (size_t i = 0; i < p->n_lines; i++) {
-        int width = 14 + LETTER * (int)strlen(p->lines[i].name) + 10;
+        int width = 14 + LETTER_TENTHS * (int)strlen(p->lines[i].name) / 10 + 8;
         if (x + width > WIDTH && x > LEGEND_LEFT) {
             x = LEGEND_LEFT;
             rows++;

@@ -12,6 +12,7 @@
 #include "bench/report.h"
 #include "bench/run_page.h"
 #include "bench/run_watch.h"
+#include "bench/target.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
@@ -41,8 +42,9 @@ struct run_command {
     struct edges_config edges;
     struct span html, hdr, origin, max_fetches;
     uint64_t output, hold_ms, p99_ms;
-    struct run_watch *watch; /* NULL: no origin was named */
-    bool failed;             /* the report could not be made, or says that a request failed */
+    struct run_watch *watch;  /* NULL: no origin was named */
+    struct span complaint_of; /* what could not be used; empty: the URL */
+    bool failed;              /* the report could not be made, or says that a request failed */
 };
 
 #define AT(f) offsetof(struct run_command, f)
@@ -189,8 +191,10 @@ static void print_report(void *arg, const struct edges_report *r)
 static const char *run_load(struct run_command *c, struct edges_report *r)
 {
     const char *why = c->origin.len > 0 ? run_watch_begin(c->origin, &c->edges, &c->watch) : NULL;
-    if (why != NULL)
+    if (why != NULL) {
+        c->complaint_of = SPAN("--origin");
         return why;
+    }
     if (isatty(STDERR_FILENO))
         c->edges.on_progress = show_progress;
     planned_ms = c->edges.duration_ms;
@@ -213,7 +217,8 @@ static int run(struct run_command *c)
     free(r);
     if (why != NULL) {
         clear_progress();
-        fprintf(stderr, "%.*s: %s\n", SPAN_FMT(c->edges.url), why);
+        struct span of = c->complaint_of.len > 0 ? c->complaint_of : c->edges.url;
+        fprintf(stderr, "%.*s: %s\n", SPAN_FMT(of), why);
         return 1;
     }
     return atomic_load(&is_interrupted) ? INTERRUPTED : c->failed;
@@ -240,9 +245,14 @@ int command_run(int argc, char **argv)
     int code = flags_parse(groups, ARRAY_LEN(groups), argc, argv, intro, &rest);
     if (code >= 0)
         return code;
+    struct target target;
     const char *why = edges_options_settle(&c.edges, &rest);
     if (why == NULL)
         why = check_gates(&c);
+    if (why == NULL && target_parse(c.edges.url, &target) != NULL) {
+        fprintf(stderr, "%.*s: %s\n", SPAN_FMT(c.edges.url), target_parse(c.edges.url, &target));
+        return 2;
+    }
     if (why != NULL) {
         fprintf(stderr, "run: %s; --help tells more\n", why);
         return 2;

@@ -18,7 +18,7 @@ const char *target_parse(struct span url, struct target *out)
     if (span_starts(url, SPAN("http://")))
         url = span_from(url, 7);
     else if (find(url, SPAN("://")) < url.len)
-        return "is not an http URL";
+        return "is no URL such as http://127.0.0.1:8080/a";
     size_t slash = find(url, SPAN("/"));
     out->host = (struct span){url.p, slash};
     if (slash == 0)

@@ -1,5 +1,6 @@
 # Squid as an accelerator with collapsed_forwarding. One worker: more of them share no collapsing of memory hits.
-# It stores in memory, because it gives up root and then could not enter BENCH_DIR.
+# It stores in memory, because it gives up root and then could not enter BENCH_DIR. It fetches whole what is asked for in
+# parts (by default each part is a fetch of its own), and to the end what its client has left.
 case $1 in
 check) PATH=$PATH:/usr/sbin; command -v squid >/dev/null && squid -v ;;
 can) echo 'purge-url' ;;
@@ -8,6 +9,8 @@ run)
     cat >"$BENCH_DIR/squid.conf" <<CONFIG
 http_port 127.0.0.1:$BENCH_PORT accel defaultsite=127.0.0.1:$BENCH_PORT no-vhost
 cache_peer ${BENCH_ORIGIN%:*} parent ${BENCH_ORIGIN##*:} 0 no-query originserver no-digest
+range_offset_limit none
+quick_abort_min -1 KB
 acl purge method PURGE
 http_access allow purge localhost
 http_access deny purge

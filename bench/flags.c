@@ -121,10 +121,14 @@ static const struct flag *find_letter(struct flags table, char letter)
 
 static void help_row(const struct flag *row)
 {
-    char left[80];
+    enum { COLUMN = 34 };
+    char left[120];
     snprintf(left, sizeof left, "%c%c%s--%s %s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
              row->letter ? ", " : "  ", row->name, row->arg != NULL ? row->arg : "");
-    printf("  %-34s %s", left, row->help);
+    if (strlen(left) > COLUMN)
+        printf("  %s\n  %-*s %s", left, COLUMN, "", row->help);
+    else
+        printf("  %-*s %s", COLUMN, left, row->help);
     if (row->fallback != NULL && row->fallback[0] != '\0' && row->type != FLAG_BOOL)
         printf(" [%s]", row->fallback);
     else if (row->fallback != NULL && row->type == FLAG_BOOL)

@@ -163,6 +163,12 @@ static bool accepts(unsigned port)
     return fd >= 0;
 }
 
+static void complain(struct peer *p, const char *what)
+{
+    proc_end(p->proc, SIGKILL);
+    fprintf(stderr, "%s %s; it said:\n%s\n", p->name, what, proc_last_words(p->proc));
+}
+
 static const char *launch(struct peer *p)
 {
     struct environment *e = calloc(1, sizeof *e);
@@ -178,11 +184,19 @@ static const char *launch(struct peer *p)
             why = "does not accept connections";
         usleep(POLL_US);
     }
-    if (why != NULL) {
-        proc_end(p->proc, SIGKILL);
-        fprintf(stderr, "%s %s; it said:\n%s\n", p->name, why, proc_last_words(p->proc));
-    }
+    if (why == NULL && proc_has_ended(p->proc)) /* another program has its port */
+        why = "ended when it was started";
+    if (why != NULL)
+        complain(p, why);
     return why;
+}
+
+bool peer_has_ended(struct peer *p)
+{
+    if (p->proc == NULL || !proc_has_ended(p->proc))
+        return false;
+    complain(p, "ended by itself");
+    return true;
 }
 
 const char *peer_start(struct peer *p, const char *scratch, const char *origin, unsigned workers)

@@ -37,7 +37,8 @@ const char *peer_start(struct peer *p, const char *scratch, const char *origin, 
 
 const char *peer_restart(struct peer *p, int signal); /* on the same port and directory */
 const char *peer_purge(const struct peer *p, struct span what);
-void peer_stop(struct peer *p); /* also when it does not run */
+bool peer_has_ended(struct peer *p); /* by itself, which it tells on stderr with its last words */
+void peer_stop(struct peer *p);      /* also when it does not run */
 
 /* CPU of all its processes since the start, and their resident memory now. */
 uint64_t peer_cpu_us(const struct peer *p);

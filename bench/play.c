@@ -232,6 +232,8 @@ static const char *run_measured(struct stage *t, struct span line, struct edges_
     t->into->cpu_us += peer_cpu_us(t->peer) - cpu_us;
     t->into->rss_kb = MAX(t->into->rss_kb, peer_rss_kb(t->peer));
     t->into->trouble = t->trouble != NULL ? t->trouble : t->into->trouble;
+    if (job.why == NULL && t->trouble == NULL && peer_has_ended(t->peer))
+        return "ended by itself while the load ran";
     return job.why == NULL ? witness_read(&t->origin_addr, r, &t->into->origin) : job.why;
 }
 

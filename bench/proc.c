@@ -195,12 +195,11 @@ const char *proc_start(struct proc **out, char *const argv[])
     return why;
 }
 
-bool proc_has_ended(struct proc *p)
+bool proc_has_ended(const struct proc *p)
 {
-    pthread_mutex_lock(&lock);
-    bool over = p->output_over;
-    pthread_mutex_unlock(&lock);
-    return over;
+    siginfo_t end = {0};
+    return p->pid <= 0 ||
+           (waitid(P_PID, (id_t)p->pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid != 0);
 }
 
 pid_t proc_pid(const struct proc *p)

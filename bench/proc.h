@@ -21,8 +21,8 @@ const char *proc_start(struct proc **out, char *const argv[]);
 
 pid_t proc_pid(const struct proc *p); /* 0: has ended */
 
-/* Whether its output is over, which it is soon after its end. */
-bool proc_has_ended(struct proc *p);
+/* Whether it has ended, by itself or by us. */
+bool proc_has_ended(const struct proc *p);
 
 /* Wait for the line that contains "ready "; gives what follows it, valid until proc_free. NULL: the child
  * ended before, or `patience_ms` is over. */

@@ -185,7 +185,12 @@ static void put_hist(struct buf *out, const char *name, const struct hist *h)
 void report_put_json(struct buf *out, const struct edges_config *config, const struct edges_report *r,
                      const struct witness *w)
 {
-    buf_put_lit(out, "{\"schema\":\"shield-bench/run/1\",\n \"url\":");
+    struct buf machine = {0};
+    report_put_machine(&machine);
+    buf_put_lit(out, "{\"schema\":\"shield-bench/run/1\",\n \"machine\":");
+    json_put_text(out, buf_span(&machine));
+    buf_fini(&machine);
+    buf_put_lit(out, ",\"url\":");
     json_put_text(out, config->url);
     buf_printf(out,
                ",\"mode\":\"%s\",\"connections\":%" PRIu64 ",\"threads\":%" PRIu64 ",\"verified\":%s,\n"

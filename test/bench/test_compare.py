@@ -65,3 +65,27 @@ def test_a_gate_decides(scenarios, tmp_path):
 def test_a_missing_peer_is_named(scenarios, tmp_path):
     code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "cold"), "nobody", "shield")
     assert code == 0 and "nobody" in out and "left out" in out
+    code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--gate", "nobody", "--scenario", str(tmp_path / "cold"),
+                         "nobody")
+    assert code == 1 and "left out" in out  # a CI whose peer is missing has shown nothing
+
+
+def test_a_typing_error_is_found_before_anything_is_played(scenarios):
+    code, out, err = bench("compare", "--dir", ROOT + "/bench", "--scenario", scenarios + ",nope", "shield")
+    assert code == 1 and out == "" and "nope: cannot be read" in err
+
+
+def test_rounds_and_events(tmp_path):
+    page = tmp_path / "page.html"
+    (tmp_path / "events").write_text("# events - what happens is noted.\norigin size=1k&cache-control=max-age=60\n"
+                                     "load -c 4 -R 100 -d 800ms /e\nat 200ms refuse 100ms\nat 400ms restart KILL\n"
+                                     "gate wrong 0\n")
+    code, report = bench_json("compare", "--dir", ROOT + "/bench", "--rounds", "2", "-o", "json", "--html", str(page),
+                              "--scenario", str(tmp_path / "events"), "shield")
+    peer = report["scenarios"][0]["peers"][0]
+    assert code == 0 and peer["gates_hold"] is True and peer["rounds"] == 2
+    assert peer["samples"][-1]["answers"] == peer["edges"]["requests"] == 160
+    assert [(e["what"], e["of"]) for e in peer["events"]] == [("refuse", "100ms"), ("restart", "KILL")]
+    assert peer["events"][0]["at_ms"] >= 200 and peer["events"][1]["at_ms"] >= 400
+    text = page.read_text()
+    assert "collapse factor" in text and "restart KILL" in text and "class='mark'" in text

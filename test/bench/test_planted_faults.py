@@ -1,5 +1,4 @@
 """A fault planted in a proxy makes `run` exit 1 and name it; the same proxy without it passes."""
-import os
 import sys
 
 import pytest
@@ -73,20 +72,36 @@ def test_the_gate_says_so(origin):
     assert "2.00 for each of 4 freshness epochs, at worst 2 of /said-" in out
 
 
-@pytest.mark.parametrize("fault,gate", [("none", None), ("double_fetch", "fetches-per-epoch"),
-                                        ("wrong_body", "failed")])
-def test_as_a_peer(tmp_path, fault, gate):
+PROXY = f"{sys.executable} -B {ROOT}/test/bench/faulty_proxy.py $BENCH_PORT $BENCH_ORIGIN"
+
+
+def plant(tmp_path, run):
+    """A peer `planted` among the peers of tmp_path."""
     (tmp_path / "peers").mkdir()
-    proxy = os.path.join(ROOT, "test/bench/faulty_proxy.py")
     (tmp_path / "peers/planted.sh").write_text(
-        f"case $1 in\ncheck) echo planted ;;\ncan) echo ;;\n"
-        f"run) exec {sys.executable} -B {proxy} $BENCH_PORT $BENCH_ORIGIN {fault} ;;\nesac\n")
+        f"case $1 in\ncheck) echo planted ;;\ncan) echo ;;\nrun) {run} ;;\nesac\n")
+
+
+@pytest.mark.parametrize("fault,gate", [("none", None), ("double_fetch", "fetches-per-epoch"),
+                                        ("wrong_body", "failed"), ("truncated", "wrong")])
+def test_as_a_peer(tmp_path, fault, gate):
+    plant(tmp_path, f"exec {PROXY} {fault}")
     (tmp_path / "tiny").write_text("# tiny - a few clients.\norigin size=8k\nload --stampede -c 10 /cold\n"
-                                   "gate fetches-per-epoch 1\ngate failed 0\n")
+                                   "gate fetches-per-epoch 1\ngate failed 0\ngate wrong 0\n")
     code, out, err = bench("compare", "--dir", str(tmp_path), "--gate", "planted", "--scenario",
                            str(tmp_path / "tiny"), "planted")
     assert (code, "does not hold" in out) == ((0, False) if gate is None else (1, True)), out + err
     assert gate is None or f"planted: gate {gate} does not hold" in out
+
+
+def test_a_peer_that_ends(tmp_path):
+    """The script's shell is the peer: it ends in the middle of the load, and says so."""
+    plant(tmp_path, f"{PROXY} none & sleep 1; echo enough; exit 3")
+    (tmp_path / "long").write_text("# long - longer than the peer.\norigin size=1k\nload -c 2 -R 50 -d 2500ms /a\n")
+    code, out, err = bench("compare", "--dir", str(tmp_path), "--gate", "none", "--scenario", str(tmp_path / "long"),
+                           "planted")
+    assert code == 1 and "planted       left out: ended by itself while the load ran" in out
+    assert "planted ended by itself; it said:\nenough" in err
 
 
 def test_a_gate_without_its_origin():

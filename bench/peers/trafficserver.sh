@@ -1,5 +1,6 @@
 # Apache Traffic Server as its documentation's chapter on thundering herds wants it: read while writer, and a reader
-# that meets a writer retries instead of going to the origin.
+# that meets a writer retries instead of going to the origin. By default it takes clients before its cache is ready, and
+# writes the directory of its cache, without which a killed one has lost all, only once a minute.
 case $1 in
 check) command -v traffic_server >/dev/null && traffic_server -V | head -n 1 ;;
 can) echo 'restart purge-url' ;;
@@ -27,6 +28,8 @@ CONFIG proxy.config.http.server_ports STRING $BENCH_PORT:ip-in=127.0.0.1
 CONFIG proxy.config.admin.user_id STRING #-1
 CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT $BENCH_WORKERS
+CONFIG proxy.config.http.wait_for_cache INT 1
+CONFIG proxy.config.cache.dir.sync_frequency INT 1
 CONFIG proxy.config.cache.enable_read_while_writer INT 1
 CONFIG proxy.config.http.background_fill_active_timeout INT 0
 CONFIG proxy.config.http.background_fill_completed_threshold FLOAT 0.0

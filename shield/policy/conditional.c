@@ -116,6 +116,16 @@ bool policy_has_origin_condition(const struct http_head *request)
     return http_has(request, FIELD_IF_MATCH) || http_has(request, FIELD_IF_UNMODIFIED_SINCE);
 }
 
+static bool is_date_strong(const struct validators *v)
+{
+    return v->last_modified_s >= 0 && v->date_s > v->last_modified_s;
+}
+
+bool policy_is_strong(const struct validators *v)
+{
+    return v->etag.len > 0 ? policy_etag_is_strong(v->etag) : is_date_strong(v);
+}
+
 /* RFC 9110 section 13.1.5: an exact match of a strong validator. */
 static bool if_range_holds(const struct http_head *request, const struct validators *v)
 {
@@ -127,8 +137,7 @@ static bool if_range_holds(const struct http_head *request, const struct validat
     if (is_entity_tag(value))
         return policy_etag_is_strong(value) && span_eq(value, v->etag);
     int64_t date_s = date_of(request, FIELD_IF_RANGE, v->last_modified_s);
-    bool is_strong = v->last_modified_s >= 0 && v->date_s > v->last_modified_s; /* section 8.8.2.2 */
-    return is_strong && date_s == v->last_modified_s;
+    return is_date_strong(v) && date_s == v->last_modified_s;
 }
 
 int policy_wants_ranges(const struct http_head *request, const struct validators *v,

@@ -36,4 +36,8 @@ int policy_wants_ranges(const struct http_head *request, const struct validators
 
 bool policy_etag_is_strong(struct span etag);
 
+/* Whether the validators tell byte for byte which representation it is: a strong entity tag or, where there
+ * is none, a Last-Modified at least a second older than the Date (RFC 9110 section 8.8.2.2). */
+bool policy_is_strong(const struct validators *v);
+
 #endif

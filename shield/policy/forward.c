@@ -50,7 +50,7 @@ static uint64_t dropped_fields(const struct config *cfg, const struct forward_re
         dropped |= unkeyed_fields;
     if (is_validation(r))
         dropped |= validation_fields;
-    if (r->resume_at > 0)
+    if (r->resumes)
         dropped |= condition_fields | 1ull << FIELD_RANGE;
     if (is_encoding_normal(cfg, r))
         dropped |= 1ull << FIELD_ACCEPT_ENCODING;
@@ -143,7 +143,7 @@ static void put_framing(struct buf *out, const struct forward_request *r)
 /* RFC 9111 section 4.3.1; for the rest of a broken transfer RFC 9110 section 13.1.5. */
 static void put_validators(struct buf *out, const struct forward_request *r)
 {
-    if (r->resume_at > 0) {
+    if (r->resumes) {
         buf_put_lit(out, "Range: bytes=");
         buf_put_uint(out, r->resume_at);
         buf_put_lit(out, "-\r\n");
@@ -158,7 +158,7 @@ static void put_validators(struct buf *out, const struct forward_request *r)
 
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
-    REQUIRE(r->resume_at == 0 || is_validation(r));
+    REQUIRE(!r->resumes || is_validation(r));
     REQUIRE(r->content == BODY_NONE || r->mode == FORWARD_PASS);
     buf_put_span(out, r->method);
     buf_put_lit(out, " ");

@@ -24,7 +24,8 @@ struct forward_request {
     struct span host;                /* for Host, after origins.NAME.host has been applied */
     struct span path_query;          /* exactly as the key has it */
     struct span etag, last_modified; /* when validating a stored response: If-None-Match, If-Modified-Since */
-    uint64_t resume_at;              /* above 0: Range: bytes=N- with If-Range: etag */
+    bool resumes;                    /* Range: bytes=N- with If-Range: the validator above */
+    uint64_t resume_at;              /* N */
     enum http1_framing content;      /* FORWARD_PASS: BODY_NONE, BODY_LENGTH or BODY_CHUNKED */
     uint64_t content_length;
     struct span client_ip; /* appended to X-Forwarded-For; empty: not */

@@ -13,7 +13,8 @@ static const unsigned moves[] = {
     [F_NEW] = BIT(F_DISK) | BIT(F_HEAD) | BIT(F_FAILED),
     [F_DISK] = BIT(F_HEAD) | BIT(F_DONE) | BIT(F_FAILED),
     [F_HEAD] = BIT(F_BODY) | BIT(F_FAILED),
-    [F_BODY] = BIT(F_DONE) | BIT(F_FAILED),
+    [F_BODY] = BIT(F_RESUME) | BIT(F_DONE) | BIT(F_FAILED),
+    [F_RESUME] = BIT(F_BODY) | BIT(F_RESUME) | BIT(F_FAILED),
     [F_DONE] = 0,
     [F_FAILED] = 0,
 };
@@ -137,6 +138,7 @@ static void deliver_end(struct mail *m)
 void flight_retire(struct flight *f)
 {
     timer_stop(f->env->loop, &f->hold_timer);
+    timer_stop(f->env->loop, &f->rest.timer);
     list_remove(&f->running_link);
     f->end_mail.deliver = deliver_end;
     loop_post(f->env->loop, &f->end_mail);
@@ -199,6 +201,8 @@ void flight_fail(struct flight *f, int err)
 {
     origin_call_cancel(&f->call);
     f->err = err;
+    if (f->rest.tries > 0)
+        metric_count(f->env->loop->metrics, RESUMES_FAILED);
     if (fall_back(f, err)) {
         leave_table(f, NULL, err);
         flight_enter(f, F_FAILED);
@@ -244,6 +248,8 @@ static void abandon(struct flight *f)
 void flight_finish(struct flight *f)
 {
     struct object *kept = NULL;
+    if (f->rest.tries > 0)
+        metric_count(f->env->loop->metrics, RESUMES_OK);
     if (atomic_load(&f->fenced)) {
         flight_stop_storing(f);
         object_unref(&f->freshened);
@@ -332,6 +338,7 @@ void flight_launch(struct flight *f)
     REQUIRE(loop_is_current(f->env->loop));
     list_add_tail(&f->env->running, &f->running_link);
     timer_init(&f->hold_timer, flight_on_hold_timer);
+    timer_init(&f->rest.timer, flight_on_rest_timer);
     list_each (n, &f->seats[f->env->loop->id].waiters) {
         struct flight_waiter *w = container_of(n, struct flight_waiter, link);
         if (w->is_leader)
@@ -353,21 +360,26 @@ static bool is_worth_finishing(const struct flight *f)
     case FINISH_ALWAYS:
         return f->shared;
     case FINISH_CACHEABLE:
-        return f->state == F_BODY && f->storing;
+        return f->state >= F_BODY && f->storing;
     default:
         return false;
     }
+}
+
+bool flight_is_wanted(const struct flight *f)
+{
+    return atomic_load(&f->waiters) > 0 || is_worth_finishing(f);
 }
 
 void flight_check(struct flight *f)
 {
     if (flight_is_over(f) || f->state == F_DISK || f->state == F_NEW) /* the disk's answer looks for itself */
         return;
-    if (atomic_load(&f->waiters) == 0 && !is_worth_finishing(f)) {
+    if (!flight_is_wanted(f)) {
         abandon(f);
         return;
     }
-    if (f->state == F_BODY)
+    if (f->state >= F_BODY)
         flight_hold_or_go_on(f);
 }
 
@@ -415,6 +427,11 @@ bool flight_is_stale(const struct flight *f)
 bool flight_came_from_disk(const struct flight *f)
 {
     return f->from_disk;
+}
+
+bool flight_was_resumed(const struct flight *f)
+{
+    return atomic_load(&f->resumed);
 }
 
 bool flight_is_stored(const struct flight *f)

@@ -8,6 +8,10 @@
  *    |        |        `------`--`---> FAILED  the waiters get one shared error, or are cut
  *    `--------`----------------------> HEAD, FAILED
  *
+ *   BODY --> RESUME --> BODY                   the transfer broke off: the rest is asked for, twice at most
+ *            `---`----> RESUME, FAILED         it broke off again before a head; it cannot be mended
+ *
+ * A break is nothing that a waiter sees: head, verdict and place in the table stay those of the first answer.
  * A *refresh* is a flight that no client has started to wait for: the stored response is served meanwhile.
  * A *shared* flight stands in the cache's table from NEW until it is detached: when it ends, or when it may
  * no longer be joined. A *solo* flight is one client's own fetch (a pass, a released request) and never
@@ -156,7 +160,8 @@ uint32_t flight_retry_after_s(const struct flight *f);
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
 bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what was to be validated, stale */
 bool flight_came_from_disk(const struct flight *f);
-bool flight_is_stored(const struct flight *f); /* the object goes to the store */
+bool flight_was_resumed(const struct flight *f); /* its body broke off, and has been gone on with; any time */
+bool flight_is_stored(const struct flight *f);   /* the object goes to the store */
 
 /* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the
  * flight's loop when more may be written. */

@@ -4,7 +4,7 @@
 
 #include "shield/flight/flight.h"
 
-enum flight_state { F_NEW, F_DISK, F_HEAD, F_BODY, F_DONE, F_FAILED };
+enum flight_state { F_NEW, F_DISK, F_HEAD, F_BODY, F_RESUME, F_DONE, F_FAILED };
 
 /* What the seats are told; set once by the owner, after everything that goes with it. */
 enum flight_news {
@@ -51,6 +51,13 @@ struct flight {
     bool attached;                /* in the table */
     struct loop_timer hold_timer; /* looks whether the store has caught up */
     bool deferred;                /* the news wait for the end of a small body; see settle */
+    struct {
+        bool is_possible; /* the rest of the body may be asked for, should it break off */
+        unsigned tries;   /* how often it was */
+        uint64_t end,
+            length; /* where the part that comes now ends (exclusive); of the whole, as known so far */
+        struct loop_timer timer;
+    } rest;
     uint64_t started_us;
     void (*on_room)(void *ctx);
     void *room_ctx;
@@ -68,8 +75,9 @@ struct flight {
     _Atomic int64_t uncounted; /* joined, but not counted as collapsed: the disk may answer yet */
     atomic_bool fenced;        /* set by any thread; see flight_fence */
     atomic_bool
-        holding;       /* the origin has been stopped: the slowest reader, or the store, is a window behind */
-    atomic_bool paced; /* nobody keeps the object: its slowest reader sets the pace */
+        holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
+    atomic_bool resumed; /* the body has gone on behind a break */
+    atomic_bool paced;   /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
     struct mail check_mail; /* to the owner: waiters have left or read on */
     atomic_bool check_mailed;
@@ -105,6 +113,7 @@ uint64_t flight_lowest_position(struct flight *f);
 
 /* flight.c: moves and ends, on the owner's loop. */
 bool flight_is_over(const struct flight *f);
+bool flight_is_wanted(const struct flight *f); /* somebody waits, or it is worth finishing for nobody */
 void flight_enter(struct flight *f, enum flight_state next);
 void flight_publish(struct flight *f, enum flight_news news);
 void flight_detach(struct flight *f);        /* no newcomers from now on */
@@ -116,8 +125,16 @@ void flight_retire(struct flight *f); /* last: the owner's reference goes from a
 
 /* flight_origin.c: ask, and stop or go on reading by how much is in the air. */
 void flight_ask_origin(struct flight *f);
+void flight_put_request(struct flight *f); /* into the call; in F_RESUME for what is missing of the body */
+void flight_take_body(struct flight *f, const char *p, size_t n);
 void flight_hold_or_go_on(struct flight *f);
 void flight_on_hold_timer(struct loop_timer *t);
+
+/* flight_resume.c: the head of the answer whose object has just been made; the body has broken off with
+ * `err`. */
+void flight_note_resumable(struct flight *f, const struct http_head *head);
+void flight_broke_off(struct flight *f, int err); /* goes on with it, or fails */
+void flight_on_rest_timer(struct loop_timer *t);
 
 /* Count those who have joined, once the origin is asked. Any loop. */
 void flight_count_collapsed(struct flight *f, struct loop *here);

@@ -63,6 +63,18 @@ static void add(struct flight *f, bool is_newcomer)
     }
 }
 
+static const char *shown_state(const struct flight *f)
+{
+    switch (atomic_load(&f->shown_state)) {
+    case F_BODY:
+        return "body";
+    case F_RESUME:
+        return "resume";
+    default:
+        return "head";
+    }
+}
+
 static bool take_out(struct flight *f)
 {
     bool was_in = list_linked(&f->ledger_link);
@@ -106,7 +118,7 @@ void flight_each_asking(void (*each)(void *ctx, const struct flight_info *info),
             bool has_object = atomic_load_explicit(&f->news, memory_order_acquire) == NEWS_HEAD;
             struct flight_info info = {
                 .key = f->what.key,
-                .state = atomic_load(&f->shown_state) == F_BODY ? "body" : "head",
+                .state = shown_state(f),
                 .age_s = (double)(now_us - f->started_us) / 1e6,
                 .waiters = atomic_load(&f->waiters),
                 .bytes = has_object ? object_ready(f->object) : 0,

@@ -170,6 +170,8 @@ static void on_head(struct origin_call *c, const struct http_head *head)
                           : c->body.framing == BODY_LENGTH ? c->body.length
                                                            : LENGTH_UNKNOWN;
         err = flight_take_object(f, head, length);
+        if (err == 0)
+            flight_note_resumable(f, head);
         if (err == 0 && f->what.stored != NULL && f->what.method == METHOD_HEAD)
             flight_freshen(f, head);
     }
@@ -212,7 +214,8 @@ void flight_hold_or_go_on(struct flight *f)
     if (!f->holding && behind >= window) {
         f->holding = true;
         metric_limit(f->env->loop->metrics, WINDOW);
-        origin_call_pause(&f->call);
+        if (f->state == F_BODY) /* a head that is under way is waited for, whoever lags behind */
+            origin_call_pause(&f->call);
         if (atomic_load(&f->paced))
             flight_broadcast(f); /* readers tell of each step from now on, and of where they are */
         else
@@ -231,9 +234,8 @@ void flight_on_hold_timer(struct loop_timer *t)
         timer_set(f->env->loop, t, 0);
 }
 
-static void on_body(struct origin_call *c, const char *p, size_t n)
+void flight_take_body(struct flight *f, const char *p, size_t n)
 {
-    struct flight *f = container_of(c, struct flight, call);
     int err = object_append(f->object, p, n);
     if (err != 0) {
         flight_fail(f, err);
@@ -242,6 +244,11 @@ static void on_body(struct origin_call *c, const char *p, size_t n)
     flight_go_on_storing(f);
     flight_broadcast(f);
     flight_hold_or_go_on(f);
+}
+
+static void on_body(struct origin_call *c, const char *p, size_t n)
+{
+    flight_take_body(container_of(c, struct flight, call), p, n);
 }
 
 static void on_room(struct origin_call *c)
@@ -258,6 +265,8 @@ static void on_end(struct origin_call *c, int err)
         return;
     if (err == 0)
         flight_finish(f);
+    else if (f->state == F_BODY)
+        flight_broke_off(f, err);
     else
         flight_fail(f, err);
 }
@@ -265,7 +274,7 @@ static void on_end(struct origin_call *c, int err)
 static const struct origin_call_ops call_events = {
     .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_end = on_end};
 
-static void put_request(struct flight *f)
+void flight_put_request(struct flight *f)
 {
     const struct flight_request *what = &f->what;
     struct forward_request r = {
@@ -284,6 +293,13 @@ static void put_request(struct flight *f)
         r.mode = FORWARD_SHARED; /* the client's own conditions are held against what comes of it */
         r.etag = v->etag;
         r.last_modified = v->last_modified;
+    }
+    if (f->state == F_RESUME) {
+        const struct validators *v = &object_head(f->object)->validators;
+        r.etag = v->etag;
+        r.last_modified = v->last_modified;
+        r.resumes = true;
+        r.resume_at = object_ready(f->object);
     }
     policy_forward_request(&f->call.head, f->env->loop->config, &r);
 }
@@ -306,6 +322,6 @@ void flight_ask_origin(struct flight *f)
         flight_ledger_enter(f);
         metric_count(f->env->loop->metrics, FLIGHTS_STARTED);
     }
-    put_request(f);
+    flight_put_request(f);
     origin_call_start(&f->call, f->env->pool, &call_events, &request);
 }

@@ -91,6 +91,9 @@
     X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")   \
     X(DRAIN_TIMEOUT, "drain_timeout")
 
+/* One mended transfer may have broken off twice. */
+#define RESUMES_HELP "Flights whose body broke off and was gone on with: mended once it is whole."
+
 /*    id, type (COUNTER, GAUGE), name, help */
 #define PLAIN_METRICS(X)                                                                                    \
     X(CLIENT_CONNECTIONS, GAUGE, "shield_client_connections", "Open client connections.")                   \
@@ -110,8 +113,8 @@
     X(STORE_SHED, COUNTER, "shield_store_shed_total", "Objects not stored because the store fell behind.")  \
     X(EVICTIONS_RAM, COUNTER, "shield_evictions_total{tier=\"ram\"}", "Objects evicted, by tier.")          \
     X(EVICTIONS_DISK, COUNTER, "shield_evictions_total{tier=\"disk\"}", "Objects evicted, by tier.")        \
-    X(RESUMES_OK, COUNTER, "shield_resumes_total{outcome=\"mended\"}", "Broken transfers, by outcome.")     \
-    X(RESUMES_FAILED, COUNTER, "shield_resumes_total{outcome=\"failed\"}", "Broken transfers, by outcome.") \
+    X(RESUMES_OK, COUNTER, "shield_resumes_total{outcome=\"mended\"}", RESUMES_HELP)                        \
+    X(RESUMES_FAILED, COUNTER, "shield_resumes_total{outcome=\"failed\"}", RESUMES_HELP)                    \
     X(VIOLATION_ONE_FLIGHT, COUNTER, "shield_invariant_violations_total{invariant=\"one_flight\"}",         \
       "Broken promises; anything but 0 is a bug.")
 

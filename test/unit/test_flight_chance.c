@@ -22,13 +22,16 @@ enum manner {
     CACHEABLE, /* shareable with its head */
     CHUNKED,
     UNTIL_CLOSE,
-    VARYING,     /* on X-V */
-    CUT_OFF,     /* shareable, and ends in the middle */
+    VARYING, /* on X-V */
+    CUT_OFF, /* shareable, and ends in the middle */
+    TORN,    /* the same, with a strong validator: the rest will be asked for */
+    TORN_CHUNKED,
     PRIVATE_ONE, /* from here on: not shareable once its head is out */
     VALIDATE,
     MISSING, /* 404 */
     BROKEN,  /* 500 */
     BROKEN_PRIVATE,
+    TORN_PRIVATE,
     NO_ANSWER, /* closed before a head */
     RUDE,      /* not HTTP */
     MANNERS
@@ -45,13 +48,34 @@ static const struct {
     [UNTIL_CLOSE] = {"until close", 200, FRESH, true},
     [VARYING] = {"varying", 200, FRESH "Vary: X-V\r\n", true},
     [CUT_OFF] = {"cut off", 200, FRESH, true},
+    [TORN] = {"torn", 200, FRESH, true},
+    [TORN_CHUNKED] = {"torn and chunked", 200, FRESH, true},
     [PRIVATE_ONE] = {"private", 200, PRIVATE, false},
-    [VALIDATE] = {"to be validated", 200, "Cache-Control: no-cache\r\nETag: \"e\"\r\n", false},
+    [VALIDATE] = {"to be validated", 200, "Cache-Control: no-cache\r\n", false},
     [MISSING] = {"missing", 404, "", false},
     [BROKEN] = {"broken", 500, "", false},
     [BROKEN_PRIVATE] = {"broken and private", 500, PRIVATE, false},
+    [TORN_PRIVATE] = {"torn and private", 200, PRIVATE, false},
     [NO_ANSWER] = {"no answer", 0, NULL, true},
     [RUDE] = {"rude", 0, NULL, true},
+};
+
+/* How the rest is served to whom it broke off: honestly, or as nothing that may go on. */
+enum rest {
+    REST_WHOLE,
+    REST_CHUNKED,
+    REST_TORN,  /* breaks off again */
+    REST_SHORT, /* a part of what was asked for */
+    HONEST_RESTS,
+    REST_ALL = HONEST_RESTS, /* from here on with bytes of another body */
+    REST_EARLIER,
+    REST_LONGER,
+    REST_CHANGED,
+    REST_WEAK,
+    REST_UNNAMED,
+    REST_EXCEEDED, /* chunks behind the end of its range */
+    REST_NONE,     /* 416 */
+    RESTS
 };
 
 struct serving {
@@ -60,8 +84,10 @@ struct serving {
         counts;  /* counts: a shareable fetch runs here as far as anybody can know */
     char id[96]; /* method, path, variant */
     enum manner manner;
-    uint64_t length, sent, salt;
-    int turns; /* until the next step */
+    bool is_rest, no_length;
+    enum rest rest;
+    uint64_t whole, length, sent, salt; /* length: where it stops sending */
+    int turns;                          /* until the next step */
 };
 
 static struct {
@@ -71,7 +97,7 @@ static struct {
     uint64_t object_max; /* what is larger is not kept */
     struct serving at[CONNS];
     atomic_bool must_end;
-    _Atomic int requests, overlaps;
+    _Atomic int requests, overlaps, honest_rests, false_rests;
 } sim;
 
 static void stop_serving(struct serving *s, bool by_reset)
@@ -96,6 +122,39 @@ static bool has_ended(const struct serving *s)
     return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
+static bool is_torn(enum manner m)
+{
+    return m == TORN || m == TORN_CHUNKED || m == TORN_PRIVATE;
+}
+
+/* The tag of a body says all that the rest of it needs: "salt-length-whether its head had none". */
+static bool take_rest(struct serving *s, const char *end)
+{
+    const char *range = strstr(s->peer.in, "\r\nRange: "), *tag = strstr(s->peer.in, "\r\nIf-Range: ");
+    unsigned long long from, salt, whole;
+    int unknown;
+    if (range == NULL || range > end)
+        return false;
+    REQUIRE(tag != NULL && tag < end && sscanf(range, "\r\nRange: bytes=%llu-\r\n", &from) == 1);
+    REQUIRE(sscanf(tag, "\r\nIf-Range: \"%llu-%llu-%d\"\r\n", &salt, &whole, &unknown) == 3);
+    REQUIRE(from < whole);
+    bool honest = roll(&sim.dice, 3) > 0;
+    s->rest = (enum rest)(honest ? roll(&sim.dice, HONEST_RESTS)
+                                 : HONEST_RESTS + roll(&sim.dice, RESTS - HONEST_RESTS));
+    if ((s->rest == REST_LONGER && unknown) || (s->rest == REST_EXCEEDED && from + 1 == whole))
+        s->rest = REST_CHANGED; /* nobody could tell */
+    s->no_length = unknown;
+    atomic_fetch_add(honest ? &sim.honest_rests : &sim.false_rests, 1);
+    s->manner = s->rest == REST_CHUNKED || s->rest == REST_EXCEEDED ? CHUNKED : CACHEABLE;
+    s->whole = s->length = whole;
+    s->sent = from;
+    s->salt = honest ? salt : salt + 1;
+    if (s->rest == REST_TORN || s->rest == REST_SHORT)
+        s->length = from + 1 + roll(&sim.dice, whole - from);
+    s->counts = whole <= sim.object_max || from < CHUNK_SMALL;
+    return true;
+}
+
 static void take_request(struct serving *s, const char *end)
 {
     char method[8], path[64], variant[16] = "-";
@@ -105,7 +164,6 @@ static void take_request(struct serving *s, const char *end)
     if (v != NULL && v < end)
         sscanf(v, "X-V: %15[^\r]", variant);
     snprintf(s->id, sizeof s->id, "%s %s %s", method, path, variant);
-    peer_take(&s->peer, n);
     atomic_fetch_add(&sim.requests, 1);
     for (int i = 0; i < CONNS; i++)
         if (sim.at[i].counts && strcmp(sim.at[i].id, s->id) == 0 && !has_ended(&sim.at[i]) && !has_ended(s) &&
@@ -117,13 +175,62 @@ static void take_request(struct serving *s, const char *end)
         }
     s->is_busy = s->counts = true;
     s->head_is_out = false;
+    s->turns = (int)roll(&sim.dice, 6);
+    s->is_rest = take_rest(s, end);
+    peer_take(&s->peer, n);
+    if (s->is_rest)
+        return;
     s->manner = (enum manner)roll(&sim.dice, MANNERS);
-    s->length = roll(&sim.dice, 4) == 0 ? roll(&sim.dice, 300000) : roll(&sim.dice, 3000);
+    s->whole = roll(&sim.dice, 4) == 0 ? roll(&sim.dice, 300000) : roll(&sim.dice, 3000);
     s->salt = roll(&sim.dice, 256);
     s->sent = 0;
-    s->turns = (int)roll(&sim.dice, 6);
+    s->whole += is_torn(s->manner); /* at least one byte is missing in the end */
     if (strcmp(method, "HEAD") == 0)
-        s->length = 0;
+        s->whole = 0;
+    s->length = is_torn(s->manner) && s->whole > 0 ? roll(&sim.dice, s->whole) : s->whole;
+}
+
+static bool is_chunked(const struct serving *s)
+{
+    return s->manner == CHUNKED || s->manner == TORN_CHUNKED;
+}
+
+static bool is_for_head(const struct serving *s)
+{
+    return strncmp(s->id, "HEAD", 4) == 0;
+}
+
+static void send_head_of_rest(struct serving *s)
+{
+    static const char *const tags[RESTS] = {[REST_CHANGED] = "ETag: \"other\"\r\n",
+                                            [REST_WEAK] = "ETag: W/\"%llu-%llu-%d\"\r\n",
+                                            [REST_UNNAMED] = ""};
+    char head[400];
+    int status = s->rest == REST_ALL ? 200 : s->rest == REST_NONE ? 416 : 206;
+    uint64_t first = s->sent - (s->rest == REST_EARLIER && s->sent > 0);
+    uint64_t end = s->rest == REST_SHORT ? s->length : s->whole;
+    unsigned long long salt = s->salt - (s->rest >= HONEST_RESTS);
+    if (s->rest == REST_EXCEEDED)
+        end = s->sent + 1;
+    if (s->rest == REST_ALL || (s->rest == REST_EARLIER && s->sent == 0))
+        status = 200, first = s->sent = 0;
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n", status);
+    n += snprintf(head + n, sizeof head - (size_t)n,
+                  tags[s->rest] != NULL ? tags[s->rest] : "ETag: \"%llu-%llu-%d\"\r\n", salt,
+                  (unsigned long long)s->whole, s->no_length);
+    n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                  (unsigned long long)first, (unsigned long long)end - 1,
+                  (unsigned long long)s->whole + (s->rest == REST_LONGER));
+    if (s->manner == CHUNKED)
+        n += snprintf(head + n, sizeof head - (size_t)n, "Transfer-Encoding: chunked\r\n\r\n");
+    else
+        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %llu\r\n\r\n",
+                      (unsigned long long)(end - first));
+    s->head_is_out = true;
+    if (s->rest >= HONEST_RESTS)
+        s->counts = false; /* it ends with its head over there, or with its second byte */
+    if (send(s->peer.fd, head, (size_t)n, MSG_NOSIGNAL) < 0)
+        stop_serving(s, false);
 }
 
 static void send_head_of(struct serving *s)
@@ -136,17 +243,20 @@ static void send_head_of(struct serving *s)
         stop_serving(s, roll(&sim.dice, 2) == 0);
         return;
     }
-    bool is_head = strncmp(s->id, "HEAD", 4) == 0;
+    bool is_head = is_for_head(s);
     int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%s", manners[s->manner].status,
                      manners[s->manner].fields);
-    if (s->manner == CHUNKED && !is_head)
+    if (is_torn(s->manner) || s->manner == VALIDATE)
+        n += snprintf(head + n, sizeof head - (size_t)n, "ETag: \"%llu-%llu-%d\"\r\n",
+                      (unsigned long long)s->salt, (unsigned long long)s->whole, is_chunked(s));
+    if (is_chunked(s) && !is_head)
         n += snprintf(head + n, sizeof head - (size_t)n, "Transfer-Encoding: chunked\r\n");
     else if (s->manner != UNTIL_CLOSE || is_head)
         n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %llu\r\n",
-                      (unsigned long long)(s->manner == CUT_OFF && !is_head ? s->length + 1 : s->length));
+                      (unsigned long long)(s->manner == CUT_OFF && !is_head ? s->whole + 1 : s->whole));
     n += snprintf(head + n, sizeof head - (size_t)n, "\r\n");
     s->head_is_out = true;
-    if (!manners[s->manner].is_shareable || s->length == 0)
+    if (!manners[s->manner].is_shareable || s->whole == 0)
         s->counts = false; /* before it is known over there */
     if (send(s->peer.fd, head, (size_t)n, MSG_NOSIGNAL) < 0)
         stop_serving(s, false);
@@ -155,14 +265,15 @@ static void send_head_of(struct serving *s)
 static bool send_piece(struct serving *s)
 {
     static char piece[100000];
-    size_t n = (size_t)MIN(s->length - s->sent, 1 + roll(&sim.dice, 60000));
+    uint64_t some = 1 + roll(&sim.dice, 60000); /* MIN would roll twice */
+    size_t n = (size_t)MIN(s->length - s->sent, some);
     char size[24];
     put_bytes(piece, s->salt, s->sent, n);
     bool cannot_be_joined =
-        s->length > sim.object_max && s->sent + n >= CHUNK_SMALL; /* its beginning may be gone */
-    if (s->sent + n == s->length || cannot_be_joined)
+        s->whole > sim.object_max && s->sent + n >= CHUNK_SMALL; /* its beginning may be gone */
+    if (s->sent + n == s->whole || cannot_be_joined)
         s->counts = false; /* its last byte ends it */
-    if (s->manner == CHUNKED) {
+    if (is_chunked(s)) {
         int k = snprintf(size, sizeof size, "%zx\r\n", n);
         send(s->peer.fd, size, (size_t)k, MSG_NOSIGNAL);
     }
@@ -173,17 +284,18 @@ static bool send_piece(struct serving *s)
         at += (size_t)k;
     }
     s->sent += n;
-    return s->manner != CHUNKED || send(s->peer.fd, "\r\n", 2, MSG_NOSIGNAL) == 2;
+    return !is_chunked(s) || send(s->peer.fd, "\r\n", 2, MSG_NOSIGNAL) == 2;
 }
 
 static void end_answer(struct serving *s)
 {
     s->counts = false;
-    bool is_head = strncmp(s->id, "HEAD", 4) == 0;
-    if (s->manner == CHUNKED && !is_head)
+    bool is_head = is_for_head(s);
+    bool breaks = s->is_rest ? s->rest == REST_TORN : s->manner == CUT_OFF || is_torn(s->manner);
+    if (is_chunked(s) && !is_head && !breaks)
         send(s->peer.fd, "0\r\n\r\n", 5, MSG_NOSIGNAL);
-    if (!is_head && (s->manner == UNTIL_CLOSE || s->manner == CUT_OFF))
-        stop_serving(s, s->manner == CUT_OFF && roll(&sim.dice, 2) == 0);
+    if (!is_head && (s->manner == UNTIL_CLOSE || breaks))
+        stop_serving(s, breaks && roll(&sim.dice, 2) == 0);
     else if (roll(&sim.dice, 8) == 0) /* an idle connection dies */
         stop_serving(s, roll(&sim.dice, 2) == 0);
     s->is_busy = false;
@@ -195,7 +307,9 @@ static void serve_step(struct serving *s)
     if (s->turns-- > 0)
         return;
     s->turns = (int)roll(&sim.dice, 4);
-    if (!s->head_is_out)
+    if (!s->head_is_out && s->is_rest)
+        send_head_of_rest(s);
+    else if (!s->head_is_out)
         send_head_of(s);
     else if (s->sent < s->length) {
         if (!send_piece(s))
@@ -306,6 +420,19 @@ static void pass_time(struct dice *d)
         sched_yield();
 }
 
+/* What has a tag of ours is the very body that the tag names. */
+static bool is_as_named(const struct client *c)
+{
+    char tag[60];
+    unsigned long long salt, length;
+    int unknown;
+    struct span etag = object_head(c->object)->validators.etag;
+    snprintf(tag, sizeof tag, "%.*s", SPAN_FMT(etag));
+    if (c->method != METHOD_GET || sscanf(tag, "\"%llu-%llu-%d\"", &salt, &length, &unknown) != 3)
+        return true;
+    return c->bytes == length && (length == 0 || c->salt == (unsigned char)byte_at(salt, 0));
+}
+
 static void check_outcome(const struct client *c, int schedule)
 {
     bool whole = c->outcome == SERVED || c->outcome == HIT || c->outcome == STALE;
@@ -317,6 +444,9 @@ static void check_outcome(const struct client *c, int schedule)
     if (whole && c->object != NULL && c->bytes != object_length(c->object))
         fail_msg("schedule %d: %s: %llu bytes of %llu", schedule, c->path, (unsigned long long)c->bytes,
                  (unsigned long long)object_length(c->object));
+    if (whole && c->object != NULL && !is_as_named(c))
+        fail_msg("schedule %d: %s: %llu bytes that are not those of its tag", schedule, c->path,
+                 (unsigned long long)c->bytes);
     if ((c->outcome == FAILED || c->outcome == CUT) && c->err == 0)
         fail_msg("schedule %d: %s: failed with success", schedule, c->path);
     if (c->lookups > 20)
@@ -376,6 +506,7 @@ static void run_all(const struct config_override *settings, uint64_t object_max)
 {
     struct flight_rig *r = calloc(1, sizeof *r);
     struct dice d = {seed_of_this_run()};
+    int64_t mended = metrics_total(METRIC_RESUMES_OK);
     assert_non_null(r);
     origin_open(&r->origin);
     flight_rig_start(r, LOOPS, settings);
@@ -387,6 +518,8 @@ static void run_all(const struct config_override *settings, uint64_t object_max)
     }
     assert_int_equal(atomic_load(&sim.overlaps), 0);
     assert_true(atomic_load(&sim.requests) > SCHEDULES / 2);
+    assert_true(atomic_load(&sim.honest_rests) > 10 && atomic_load(&sim.false_rests) > 10);
+    assert_true(metrics_total(METRIC_RESUMES_OK) > mended + 10);
     stop_sim();
     flight_rig_stop(r);
     origin_close(&r->origin);

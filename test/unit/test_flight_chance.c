@@ -84,7 +84,8 @@ struct serving {
         counts;  /* counts: a shareable fetch runs here as far as anybody can know */
     char id[96]; /* method, path, variant */
     enum manner manner;
-    bool is_rest, no_length;
+    bool is_rest;
+    int tagged_by; /* the manner of the head whose body this is the rest of */
     enum rest rest;
     uint64_t whole, length, sent, salt; /* length: where it stops sending */
     int turns;                          /* until the next step */
@@ -127,23 +128,23 @@ static bool is_torn(enum manner m)
     return m == TORN || m == TORN_CHUNKED || m == TORN_PRIVATE;
 }
 
-/* The tag of a body says all that the rest of it needs: "salt-length-whether its head had none". */
+/* The tag of a body says all that the rest of it needs: "salt-length-manner". */
 static bool take_rest(struct serving *s, const char *end)
 {
     const char *range = strstr(s->peer.in, "\r\nRange: "), *tag = strstr(s->peer.in, "\r\nIf-Range: ");
     unsigned long long from, salt, whole;
-    int unknown;
+    int manner;
     if (range == NULL || range > end)
         return false;
     REQUIRE(tag != NULL && tag < end && sscanf(range, "\r\nRange: bytes=%llu-\r\n", &from) == 1);
-    REQUIRE(sscanf(tag, "\r\nIf-Range: \"%llu-%llu-%d\"\r\n", &salt, &whole, &unknown) == 3);
+    REQUIRE(sscanf(tag, "\r\nIf-Range: \"%llu-%llu-%d\"\r\n", &salt, &whole, &manner) == 3);
     REQUIRE(from < whole);
     bool honest = roll(&sim.dice, 3) > 0;
     s->rest = (enum rest)(honest ? roll(&sim.dice, HONEST_RESTS)
                                  : HONEST_RESTS + roll(&sim.dice, RESTS - HONEST_RESTS));
-    if ((s->rest == REST_LONGER && unknown) || (s->rest == REST_EXCEEDED && from + 1 == whole))
+    if ((s->rest == REST_LONGER && manner == TORN_CHUNKED) || (s->rest == REST_EXCEEDED && from + 1 == whole))
         s->rest = REST_CHANGED; /* nobody could tell */
-    s->no_length = unknown;
+    s->tagged_by = manner;
     atomic_fetch_add(honest ? &sim.honest_rests : &sim.false_rests, 1);
     s->manner = s->rest == REST_CHUNKED || s->rest == REST_EXCEEDED ? CHUNKED : CACHEABLE;
     s->whole = s->length = whole;
@@ -151,7 +152,7 @@ static bool take_rest(struct serving *s, const char *end)
     s->salt = honest ? salt : salt + 1;
     if (s->rest == REST_TORN || s->rest == REST_SHORT)
         s->length = from + 1 + roll(&sim.dice, whole - from);
-    s->counts = whole <= sim.object_max || from < CHUNK_SMALL;
+    s->counts = manners[manner].is_shareable && (whole <= sim.object_max || from < CHUNK_SMALL);
     return true;
 }
 
@@ -217,7 +218,7 @@ static void send_head_of_rest(struct serving *s)
     int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n", status);
     n += snprintf(head + n, sizeof head - (size_t)n,
                   tags[s->rest] != NULL ? tags[s->rest] : "ETag: \"%llu-%llu-%d\"\r\n", salt,
-                  (unsigned long long)s->whole, s->no_length);
+                  (unsigned long long)s->whole, s->tagged_by);
     n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %llu-%llu/%llu\r\n",
                   (unsigned long long)first, (unsigned long long)end - 1,
                   (unsigned long long)s->whole + (s->rest == REST_LONGER));
@@ -248,7 +249,7 @@ static void send_head_of(struct serving *s)
                      manners[s->manner].fields);
     if (is_torn(s->manner) || s->manner == VALIDATE)
         n += snprintf(head + n, sizeof head - (size_t)n, "ETag: \"%llu-%llu-%d\"\r\n",
-                      (unsigned long long)s->salt, (unsigned long long)s->whole, is_chunked(s));
+                      (unsigned long long)s->salt, (unsigned long long)s->whole, (int)s->manner);
     if (is_chunked(s) && !is_head)
         n += snprintf(head + n, sizeof head - (size_t)n, "Transfer-Encoding: chunked\r\n");
     else if (s->manner != UNTIL_CLOSE || is_head)
@@ -271,7 +272,8 @@ static bool send_piece(struct serving *s)
     put_bytes(piece, s->salt, s->sent, n);
     bool cannot_be_joined =
         s->whole > sim.object_max && s->sent + n >= CHUNK_SMALL; /* its beginning may be gone */
-    if (s->sent + n == s->whole || cannot_be_joined)
+    uint64_t end = s->is_rest && s->rest == REST_SHORT ? s->length : s->whole;
+    if (s->sent + n == end || cannot_be_joined)
         s->counts = false; /* its last byte ends it */
     if (is_chunked(s)) {
         int k = snprintf(size, sizeof size, "%zx\r\n", n);
@@ -425,10 +427,10 @@ static bool is_as_named(const struct client *c)
 {
     char tag[60];
     unsigned long long salt, length;
-    int unknown;
+    int manner;
     struct span etag = object_head(c->object)->validators.etag;
     snprintf(tag, sizeof tag, "%.*s", SPAN_FMT(etag));
-    if (c->method != METHOD_GET || sscanf(tag, "\"%llu-%llu-%d\"", &salt, &length, &unknown) != 3)
+    if (c->method != METHOD_GET || sscanf(tag, "\"%llu-%llu-%d\"", &salt, &length, &manner) != 3)
         return true;
     return c->bytes == length && (length == 0 || c->salt == (unsigned char)byte_at(salt, 0));
 }

@@ -270,7 +270,7 @@ static void it_may_break_twice(void **state)
         for (int thrice = 0; thrice < 2; thrice++) {
             struct client c[MANY];
             struct peer p;
-            char path[16];
+            char path[32];
             int64_t good = mended(), bad = failed();
             snprintf(path, sizeof path, "/%d/%d", again, thrice);
             crowd_asks(r, c, path);
@@ -625,7 +625,7 @@ static void held_before_the_seam_and_behind_it(void **state)
     for (int reads_at_the_seam = 0; reads_at_the_seam < 2; reads_at_the_seam++) {
         struct client fast, slow;
         struct peer p, rest;
-        char last[LAST + 20], path[4];
+        char last[LAST + 20], path[16];
         snprintf(path, sizeof path, "/%d", reads_at_the_seam);
         ask_for(&fast, r, 0, path);
         client_init(&slow, r, 1, path);

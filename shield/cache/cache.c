@@ -481,8 +481,8 @@ static void on_detach(void *ctx, struct flight *f)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt. That all
- * servers are down is remembered with them already. */
+/* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt.
+ * That all servers are down is remembered with them already. */
 static bool is_no_answer(const struct flight *f, int err)
 {
     bool had_head = flight_object(f) != NULL && !flight_is_stale(f);

@@ -138,7 +138,6 @@ static void deliver_end(struct mail *m)
 void flight_retire(struct flight *f)
 {
     timer_stop(f->env->loop, &f->hold_timer);
-    timer_stop(f->env->loop, &f->rest.timer);
     list_remove(&f->running_link);
     f->end_mail.deliver = deliver_end;
     loop_post(f->env->loop, &f->end_mail);
@@ -338,7 +337,6 @@ void flight_launch(struct flight *f)
     REQUIRE(loop_is_current(f->env->loop));
     list_add_tail(&f->env->running, &f->running_link);
     timer_init(&f->hold_timer, flight_on_hold_timer);
-    timer_init(&f->rest.timer, flight_on_rest_timer);
     list_each (n, &f->seats[f->env->loop->id].waiters) {
         struct flight_waiter *w = container_of(n, struct flight_waiter, link);
         if (w->is_leader)

@@ -56,7 +56,6 @@ struct flight {
         unsigned tries;   /* how often it was */
         uint64_t end,
             length; /* where the part that comes now ends (exclusive); of the whole, as known so far */
-        struct loop_timer timer;
     } rest;
     uint64_t started_us;
     void (*on_room)(void *ctx);
@@ -133,8 +132,7 @@ void flight_on_hold_timer(struct loop_timer *t);
 /* flight_resume.c: the head of the answer whose object has just been made; the body has broken off with
  * `err`. */
 void flight_note_resumable(struct flight *f, const struct http_head *head);
-void flight_broke_off(struct flight *f, int err); /* goes on with it, or fails */
-void flight_on_rest_timer(struct loop_timer *t);
+void flight_broke_off(struct flight *f, int err); /* from on_end: goes on with it, or fails */
 
 /* Count those who have joined, once the origin is asked. Any loop. */
 void flight_count_collapsed(struct flight *f, struct loop *here);

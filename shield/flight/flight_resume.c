@@ -37,11 +37,12 @@ void flight_note_resumable(struct flight *f, const struct http_head *head)
 
 /* ---- the break ---- */
 
-/* Once a head was there, every break is worth a try. Before it, only that of a connection: a hang is not
- * tried elsewhere, and what did not connect has been tried at every server. */
+/* Once a head was there, a break is worth a try, unless framing was broken: who knows since when. Before a
+ * head, only that of a connection: a hang is not tried elsewhere, and what did not connect has been tried at
+ * every server. */
 static bool may_come_right(const struct flight *f, int err)
 {
-    return f->state == F_BODY || err == ERR_RESET;
+    return f->state == F_BODY ? err != ERR_PROTOCOL : err == ERR_RESET;
 }
 
 static const char *why_not(const struct flight *f, int err)
@@ -61,19 +62,6 @@ static void log_break(const struct flight *f, int err, const char *then)
 {
     log_warn("flight: %.*s%.*s: broke off at byte %llu: %s; %s", SPAN_FMT(f->what.host),
              SPAN_FMT(f->what.path_query), (unsigned long long)object_ready(f->object), err_text(err), then);
-}
-
-void flight_broke_off(struct flight *f, int err)
-{
-    const char *cut = why_not(f, err);
-    log_break(f, err, cut != NULL ? cut : "asking for the rest");
-    if (cut != NULL) {
-        flight_fail(f, f->rest.tries > 0 ? ERR_TRUNCATED : err);
-        return;
-    }
-    f->rest.tries++;
-    flight_enter(f, F_RESUME);
-    timer_set(f->env->loop, &f->rest.timer, 0); /* the call that has ended is still on the stack */
 }
 
 /* ---- the rest ---- */
@@ -144,15 +132,29 @@ static void on_rest_end(struct origin_call *c, int err)
 static const struct origin_call_ops rest_events = {
     .on_head = on_rest_head, .on_body = on_rest_body, .on_end = on_rest_end};
 
-void flight_on_rest_timer(struct loop_timer *t)
+static void ask_for_rest(struct flight *f)
 {
-    struct flight *f = container_of(t, struct flight, rest.timer);
     struct origin_call_request request = {.origin_index = f->what.origin_index,
                                           .kind = KIND_RESUME,
                                           .method = METHOD_GET,
-                                          .content = BODY_NONE};
-    REQUIRE(f->state == F_RESUME);
-    f->call = (struct origin_call){0}; /* it has let go of everything; the pool's next server is its first */
+                                          .content = BODY_NONE,
+                                          .background = f->what.kind == KIND_REFRESH,
+                                          .next_to = origin_call_server(&f->call)};
+    f->rest.tries++;
+    flight_enter(f, F_RESUME);
+    f->call = (struct origin_call){0};
     flight_put_request(f);
     origin_call_start(&f->call, f->env->pool, &rest_events, &request);
+}
+
+void flight_broke_off(struct flight *f, int err)
+{
+    const char *cut = why_not(f, err);
+    if (f->rest.is_possible)
+        log_break(f, err, cut != NULL ? cut : "asking for the rest");
+    if (cut != NULL) {
+        flight_fail(f, f->rest.tries > 0 ? ERR_TRUNCATED : err);
+        return;
+    }
+    ask_for_rest(f);
 }

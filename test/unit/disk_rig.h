@@ -234,6 +234,7 @@ static inline struct object *rig_get_as(struct rig *r, const char *key, const ch
     disk_get(r->disk, &job);
     loop_run(&r->loop);
     *err = job.err;
+    buf_fini(&job.names);
     assert_true((job.err == 0) == (job.object != NULL));
     return job.object;
 }

@@ -296,6 +296,10 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_stale(o, out);
         return start_refresh(c, s, q, e, o);
     }
+    if (!q->what.route->collapse) {
+        answer_alone(q, o, out->reason, epoch, out);
+        return NULL;
+    }
     struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
     int err = 0;
     if (f != NULL) {

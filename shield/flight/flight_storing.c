@@ -35,7 +35,7 @@ static bool fits_disk(const struct flight *f, uint64_t length)
 void flight_judge(struct flight *f, const struct http_head *response, struct verdict *v)
 {
     const struct config *cfg = f->env->loop->config;
-    policy_judge(cfg, &f->request_head, response, f->call.sent_wall_ms, clock_wall_ms(), v);
+    policy_judge(cfg, f->what.route, &f->request_head, response, f->call.sent_wall_ms, clock_wall_ms(), v);
     uint64_t seed[2] = {f->what.key_hash, clock_mono_us()};
     if (f->what.route->ttl_jitter > 0)
         facts_jitter(&v->facts, (unsigned)f->what.route->ttl_jitter, XXH3_64bits(seed, sizeof seed));

@@ -78,7 +78,8 @@ static void put_client_fields(struct buf *out, const struct config *cfg, const s
     uint64_t dropped = dropped_fields(cfg, r);
     for (uint32_t i = 0; i < r->head->n_fields; i++) {
         const struct http_field *f = &r->head->fields[i];
-        if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f))
+        if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f) ||
+            field_changes_drop(&r->changes, f->name))
             continue;
         if (f->id == FIELD_MAX_FORWARDS)
             put_max_forwards(out, r->head, f);
@@ -166,10 +167,14 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
     buf_put_lit(out, " HTTP/1.1\r\n");
     put_line(out, "Host", r->host);
     put_client_fields(out, cfg, r);
-    if (is_encoding_normal(cfg, r)) /* none at all would accept any coding: RFC 9110 section 12.5.3 */
+    if (is_encoding_normal(cfg, r) &&
+        !field_changes_drop(
+            &r->changes,
+            SPAN("Accept-Encoding"))) /* none at all would accept any coding: RFC 9110 section 12.5.3 */
         put_line(out, "Accept-Encoding", policy_accept_encoding(r->head));
     put_framing(out, r);
     put_path_fields(out, cfg, r);
     put_validators(out, r);
+    policy_put_new_fields(out, &r->changes);
     buf_put_lit(out, "\r\n");
 }

@@ -10,6 +10,7 @@
 #include "common/http1.h"
 #include "common/http_head.h"
 #include "shield/ops/config.h"
+#include "shield/policy/change_fields.h"
 
 enum forward_mode {
     FORWARD_SHARED, /* a flight's: no Range, If-*, Authorization, content; unkeyed inputs dropped */
@@ -28,7 +29,8 @@ struct forward_request {
     uint64_t resume_at;              /* N */
     enum http1_framing content;      /* FORWARD_PASS: BODY_NONE, BODY_LENGTH or BODY_CHUNKED */
     uint64_t content_length;
-    struct span client_ip; /* appended to X-Forwarded-For; empty: not */
+    struct field_changes changes; /* of the route, made last: what it sets replaces whatever would go */
+    struct span client_ip;        /* appended to X-Forwarded-For; empty: not */
 };
 
 /* A complete request head into `out`, empty line included. */

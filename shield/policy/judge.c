@@ -22,6 +22,7 @@ const char *uncacheable_reason_name(enum uncacheable_reason r)
 /* All that the steps below ask about one response. */
 struct judgement {
     const struct config *cfg;
+    const struct config_route *route;
     const struct http_head *request, *response;
     struct cache_control cc;
     struct validators validators;
@@ -106,7 +107,7 @@ static enum uncacheable_reason why_private(const struct judgement *j)
         return UNCACHEABLE_NO_STORE;
     if (j->cc.flags & (CC_PRIVATE | CC_PRIVATE_FIELDS))
         return UNCACHEABLE_PRIVATE;
-    if (http_has(j->response, FIELD_SET_COOKIE) && j->cfg->cache.set_cookie == SET_COOKIE_REFUSE)
+    if (http_has(j->response, FIELD_SET_COOKIE) && j->route->set_cookie == SET_COOKIE_REFUSE)
         return UNCACHEABLE_SET_COOKIE;
     if (policy_varies_always(j->response))
         return UNCACHEABLE_VARY_STAR;
@@ -137,7 +138,7 @@ static int64_t expires_lifetime_s(const struct judgement *j)
 static int64_t heuristic_lifetime_s(const struct judgement *j)
 {
     bool may_guess = is_heuristic_status(j->response->status) || (j->cc.flags & CC_PUBLIC);
-    if (!may_guess || !j->cfg->cache.heuristic || http_has(j->request, FIELD_COOKIE))
+    if (!may_guess || !j->route->heuristic || http_has(j->request, FIELD_COOKIE))
         return 0;
     if (j->validators.last_modified_s < 0 || j->date_s <= j->validators.last_modified_s)
         return 0;
@@ -204,7 +205,51 @@ static int64_t optional_ms(int64_t seconds)
     return seconds == CC_ABSENT ? -1 : seconds * 1000;
 }
 
-static void gather_facts(const struct judgement *j, struct response_facts *f)
+static const struct config_status_ttl *ttl_of_status(const struct config_route *r, int status)
+{
+    for (uint32_t i = 0; i < r->n_ttl_by_status; i++)
+        if (status >= r->ttl_by_status[i].first && status <= r->ttl_by_status[i].last)
+            return &r->ttl_by_status[i];
+    return NULL;
+}
+
+static bool has_lifetime(const struct judgement *j, const struct response_facts *f)
+{
+    return j->is_explicit || (f->flags & FACT_HEURISTIC);
+}
+
+/* The route's own lifetimes begin when the response arrives, whatever its age is then. */
+static void set_own_lifetime(struct judgement *j, struct response_facts *f, int64_t ttl_ms)
+{
+    f->lifetime_ms = f->initial_age_ms + ttl_ms;
+    f->flags &= ~(uint32_t)FACT_HEURISTIC;
+    j->is_explicit = true;
+}
+
+/* DESIGN.md section 9: ttl replaces, ttl_default is for what has none, ttl_min and ttl_max clamp. An error is
+ * kept longer than the origin said only where ttl_by_status names it. */
+static void set_route_lifetime(struct judgement *j, struct response_facts *f)
+{
+    const struct config_route *r = j->route;
+    const struct config_status_ttl *by_status = ttl_of_status(r, f->status);
+    if (by_status != NULL) {
+        set_own_lifetime(j, f, (int64_t)by_status->ttl_ms);
+        return;
+    }
+    bool is_error = f->status >= 400;
+    if (r->ttl_ms >= 0 && !is_error)
+        set_own_lifetime(j, f, r->ttl_ms);
+    else if (r->ttl_default_ms >= 0 && !is_error && !has_lifetime(j, f))
+        set_own_lifetime(j, f, r->ttl_default_ms);
+    if (!has_lifetime(j, f))
+        return;
+    if (r->ttl_min_ms >= 0 && !is_error)
+        f->lifetime_ms = MAX(f->lifetime_ms, f->initial_age_ms + r->ttl_min_ms);
+    if (r->ttl_max_ms >= 0)
+        f->lifetime_ms = MIN(f->lifetime_ms, f->initial_age_ms + r->ttl_max_ms);
+}
+
+static void gather_facts(struct judgement *j, struct response_facts *f)
 {
     *f = (struct response_facts){
         .request_ms = j->request_ms,
@@ -216,6 +261,7 @@ static void gather_facts(const struct judgement *j, struct response_facts *f)
         .status = j->response->status,
     };
     f->lifetime_ms = lifetime_s(j, &f->flags) * 1000;
+    set_route_lifetime(j, f);
     if (j->cc.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS)) /* the qualified form is obeyed as the plain one */
         f->flags |= FACT_NO_CACHE;
     if (j->cc.flags & (CC_MUST_REVALIDATE | CC_PROXY_REVALIDATE))
@@ -232,15 +278,19 @@ static void gather_facts(const struct judgement *j, struct response_facts *f)
         f->flags |= FACT_REQUEST_COOKIE;
 }
 
-static void gather(struct judgement *j, const struct config *cfg, const struct http_head *request,
-                   const struct http_head *response, int64_t request_ms, int64_t response_ms)
+static void gather(struct judgement *j, const struct config *cfg, const struct config_route *route,
+                   const struct http_head *request, const struct http_head *response, int64_t request_ms,
+                   int64_t response_ms)
 {
     *j = (struct judgement){.cfg = cfg,
+                            .route = route,
                             .request = request,
                             .response = response,
                             .request_ms = request_ms,
                             .response_ms = response_ms};
     cache_control_read(response, &j->cc);
+    if (route->cache == CACHE_FORCE)
+        j->cc.flags &= ~(CC_NO_STORE | CC_PRIVATE | CC_PRIVATE_FIELDS | CC_NO_CACHE | CC_NO_CACHE_FIELDS);
     validators_of(response, response_ms / 1000, &j->validators);
     j->date_s = j->validators.date_s >= 0 ? j->validators.date_s : response_ms / 1000;
     j->is_explicit =
@@ -299,11 +349,12 @@ static void judge_freshness(const struct judgement *j, struct verdict *v)
         settle(v, USE_ALONE, why);
 }
 
-void policy_judge(const struct config *cfg, const struct http_head *request, const struct http_head *response,
-                  int64_t request_ms, int64_t response_ms, struct verdict *out)
+void policy_judge(const struct config *cfg, const struct config_route *route, const struct http_head *request,
+                  const struct http_head *response, int64_t request_ms, int64_t response_ms,
+                  struct verdict *out)
 {
     struct judgement j;
-    gather(&j, cfg, request, response, request_ms, response_ms);
+    gather(&j, cfg, route, request, response, request_ms, response_ms);
     *out = (struct verdict){0};
     gather_facts(&j, &out->facts);
 
@@ -316,6 +367,6 @@ void policy_judge(const struct config *cfg, const struct http_head *request, con
         return;
     }
     judge_freshness(&j, out);
-    out->strip_set_cookie = out->use != USE_ALONE && cfg->cache.set_cookie == SET_COOKIE_STRIP &&
+    out->strip_set_cookie = out->use != USE_ALONE && route->set_cookie == SET_COOKIE_STRIP &&
                             http_has(response, FIELD_SET_COOKIE);
 }

@@ -53,8 +53,9 @@ struct verdict {
 /* Judge a final response to `request` (GET or HEAD; anything else is USE_ALONE). Times are wall ms: when the
  * request was sent, and when the response head arrived. For a 304 to our validation, pass the updated head.
  */
-void policy_judge(const struct config *cfg, const struct http_head *request, const struct http_head *response,
-                  int64_t request_ms, int64_t response_ms, struct verdict *out);
+void policy_judge(const struct config *cfg, const struct config_route *route, const struct http_head *request,
+                  const struct http_head *response, int64_t request_ms, int64_t response_ms,
+                  struct verdict *out);
 
 /* Whether a stored response with `facts` may answer `request` at all, freshness aside: Authorization (RFC
  * 9111 section 3.5) and, by client.cache_control, the request's own directives. */

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/http_date.h"
+#include "shield/policy/change_fields.h"
 #include "shield/policy/stale.h"
 #include "shield/policy/stored_block.h"
 
@@ -189,6 +190,24 @@ static void make_stale_block(struct exchange *ex)
         put_status_line(ex, ex->status);
 }
 
+/* What the route sets, adds and removes. Without memory for it the answer leaves without its fields: some
+ * were to be removed. */
+static void change_block(struct exchange *ex, const struct field_changes *changes)
+{
+    struct stored_block parsed;
+    struct http_head changed;
+    struct buf whole = {0}, block = {0};
+    buf_put_span(&whole, ex->block);
+    buf_put_lit(&whole, "\r\n");
+    bool ok = !whole.failed && stored_block_parse(&parsed, buf_span(&whole)) &&
+              policy_change_fields(&changed, &parsed.head, changes, &ex->arena) == 0;
+    if (ok)
+        policy_put_block(&block, &changed);
+    ex->block = !ok || block.failed ? (struct span){0} : arena_span(&ex->arena, buf_span(&block));
+    buf_fini(&whole);
+    buf_fini(&block);
+}
+
 bool answer_compose(struct exchange *ex)
 {
     const struct stored_head *h = object_head(ex->object);
@@ -200,6 +219,9 @@ bool answer_compose(struct exchange *ex)
     ex->block = h->block;
     if (ex->is_stale)
         make_stale_block(ex);
+    struct field_changes changes = policy_response_changes(ex->route);
+    if (field_changes_any(&changes))
+        change_block(ex, &changes);
     enum condition condition = ex->judged_here ? policy_condition(&ex->head, &h->validators) : CONDITION_SEND;
     enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &part) : WHOLE;
     if (choice == WAIT)
@@ -265,6 +287,37 @@ static bool survives(const struct exchange *ex, int err)
     default:
         return ex->content_ended;
     }
+}
+
+/* An answer that a route has ready: a redirect, a text, a refusal. */
+void answer_compose_fixed(struct exchange *ex)
+{
+    const struct config_route *r = ex->route;
+    struct buf *out = &ex->out;
+    struct span content = r->action == ACTION_ANSWER ? span_of(r->text) : http_reason((int)r->status);
+    out->len = 0;
+    ex->block = (struct span){0};
+    put_status_line(ex, (int)r->status);
+    put_date(ex);
+    if (r->action == ACTION_REDIRECT)
+        http_put_field(out, SPAN("Location"), span_of(r->text));
+    if (r->action == ACTION_DENY)
+        buf_put_lit(out, "Cache-Control: no-store\r\n");
+    bool has_content = r->status >= 200 && r->status != 204 && r->status != 304;
+    if (has_content && content.len > 0)
+        http_put_field(out, SPAN("Content-Type"),
+                       r->content_type != NULL ? span_of(r->content_type)
+                                               : SPAN("text/plain; charset=utf-8"));
+    struct field_changes changes = policy_response_changes(r);
+    policy_put_new_fields(out, &changes);
+    if (has_content)
+        put_length(ex, content.len);
+    put_connection(ex);
+    buf_put_lit(out, "\r\n");
+    if (has_content && ex->head.method != METHOD_HEAD)
+        buf_put_span(out, content);
+    ex->prefix_bytes = out->len;
+    ex->framing = OUT_NONE;
 }
 
 void answer_compose_own(struct exchange *ex, int err)

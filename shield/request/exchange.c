@@ -200,6 +200,15 @@ static void refuse(struct exchange *ex, int err)
     send_own(ex, err);
 }
 
+/* A redirect, a text or a refusal: the route has it ready. */
+static void send_fixed(struct exchange *ex)
+{
+    ex->result = ex->route->action == ACTION_DENY ? RESULT_REFUSED : RESULT_HIT;
+    ex->state = EX_READING;
+    answer_compose_fixed(ex);
+    reader_pump(ex);
+}
+
 /* ---- asking ---- */
 
 /* The exchange is going to wait: what it needs of the request must outlive the read buffer. */
@@ -550,8 +559,14 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     ex->keep_alive = http1_keep_alive(&ex->head);
     http1_target(&ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
+    if (v.kind != REQUEST_REFUSE && ex->route->action != ACTION_PROXY) {
+        send_fixed(ex);
+        return;
+    }
     policy_key(&ex->key, origin_of(ex), &ex->target);
     ex->key_hash = cache_hash(env->cache, buf_span(&ex->key));
+    if (ex->route->cache == CACHE_OFF && v.kind != REQUEST_REFUSE)
+        v.kind = REQUEST_PASS;
     switch (v.kind) {
     case REQUEST_REFUSE:
         refuse(ex, v.err);

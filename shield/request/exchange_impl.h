@@ -101,6 +101,7 @@ void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
  * until more of the object is known (a range of unknown length). */
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
+void answer_compose_fixed(struct exchange *ex); /* what ex->route has ready */
 /* "Content-Range: bytes first-last/length" and CRLF; LENGTH_UNKNOWN is "*" (RFC 9110 section 14.4). */
 void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length);
 /* The buffers of the head: gives how many of bufs[] (at most 3) it takes. */

@@ -64,11 +64,13 @@ static inline const struct http_head *request_head(struct test_head *t, const ch
 /* The defaults that the policy reads. */
 static inline struct config policy_config(void)
 {
-    return (struct config){
+    struct config c = {
         .node_id = (char *)"shield",
         .node_pseudonym = (char *)"shield-host-1",
         .cache = {.set_cookie = SET_COOKIE_REFUSE, .heuristic = true, .normalise_encoding = true},
     };
+    config_route_defaults(&c, &c.fallback);
+    return c;
 }
 
 /* The bytes of `b` as a string that lives until the next call. */

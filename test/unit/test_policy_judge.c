@@ -161,8 +161,8 @@ static struct verdict judge(const struct config *cfg, const char *method, const 
 {
     struct test_head asked, answered;
     struct verdict v;
-    policy_judge(cfg, request_head(&asked, method, request), response_head(&answered, status, lines), NOW_MS,
-                 NOW_MS, &v);
+    policy_judge(cfg, &cfg->fallback, request_head(&asked, method, request),
+                 response_head(&answered, status, lines), NOW_MS, NOW_MS, &v);
     return v;
 }
 
@@ -221,23 +221,23 @@ static void test_times(void **state) /* RFC 9111 section 4.2.3: the age counts f
     const struct http_head *q = request_head(&asked, "GET", "");
     const struct http_head *a = response_head(
         &answered, 200, CC("max-age=60, stale-while-revalidate=3, stale-if-error=4") "Age: 10\n" LM_1K);
-    policy_judge(&cfg, q, a, NOW_MS, NOW_MS + 2500, &v);
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS + 2500, &v);
     assert_int_equal(v.facts.initial_age_ms, 12500);
     assert_int_equal(v.facts.request_ms, NOW_MS);
     assert_int_equal(v.facts.response_ms, NOW_MS + 2500);
     assert_int_equal(v.facts.swr_ms, 3000);
     assert_int_equal(v.facts.sie_ms, 4000);
     assert_int_equal(v.facts.last_modified_s, NOW_S - 1000);
-    policy_judge(&cfg, q, a, NOW_MS, NOW_MS - 2500, &v); /* the clock was set back meanwhile */
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS - 2500, &v); /* the clock was set back meanwhile */
     assert_int_equal(v.facts.initial_age_ms, 10000);
     a = response_head(&answered, 200, CC("max-age=60"));
-    policy_judge(&cfg, q, a, NOW_MS, NOW_MS, &v);
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS, &v);
     assert_int_equal(v.facts.swr_ms, -1);
     assert_int_equal(v.facts.sie_ms, -1);
     assert_int_equal(v.facts.last_modified_s, -1);
     answered.head.minor = 0; /* an HTTP/1.0 origin: apparent_age counts */
     add_lines(&answered, "Date: " DATE_MINUS_1K "\n");
-    policy_judge(&cfg, q, a, NOW_MS, NOW_MS, &v);
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS, &v);
     assert_int_equal(v.facts.initial_age_ms, 1000000);
 }
 
@@ -245,7 +245,7 @@ static void test_switches(void **state)
 {
     const char *cookie = CC("max-age=60") "Set-Cookie: a=b\n";
     struct config cfg = policy_config();
-    cfg.cache.set_cookie = SET_COOKIE_STRIP;
+    cfg.fallback.set_cookie = SET_COOKIE_STRIP;
     struct verdict v = judge(&cfg, "GET", "", 200, cookie);
     assert_int_equal(v.use, USE_SHARE);
     assert_true(v.strip_set_cookie);
@@ -257,12 +257,12 @@ static void test_switches(void **state)
     assert_int_equal(v.reason, UNCACHEABLE_NO_LIFETIME);
     assert_false(v.strip_set_cookie); /* here too */
 
-    cfg.cache.set_cookie = SET_COOKIE_STORE;
+    cfg.fallback.set_cookie = SET_COOKIE_STORE;
     v = judge(&cfg, "GET", "", 200, cookie);
     assert_int_equal(v.use, USE_SHARE);
     assert_false(v.strip_set_cookie);
 
-    cfg.cache.heuristic = false;
+    cfg.fallback.heuristic = false;
     assert_int_equal(judge(&cfg, "GET", "", 200, LM_1K DATE).use, USE_VALIDATE);
 
     const char *asked = CC("no-store"); /* RFC 9111 section 5.2.1.5 */
@@ -406,18 +406,78 @@ static void test_invalidates(void **state) /* RFC 9111 section 4.4 */
     assert_false(policy_invalidates(METHOD_OPTIONS, 200));
 }
 
+/* What a route makes of a response; -1: the route does not say. */
+static const struct {
+    const char *what;
+    int64_t ttl_s, min_s, max_s, default_s, by_404_s;
+    int cache;
+    int status;
+    const char *response;
+    enum verdict_use use;
+    int64_t ttl_left_s; /* when the response arrives; -1: not looked at */
+} routed[] = {
+    {"ttl replaces", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, CC("max-age=5"), USE_SHARE, 100},
+    {"ttl counts from here", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, CC("max-age=5") "Age: 50\n", USE_SHARE,
+     100},
+    {"ttl for what says nothing", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, "", USE_SHARE, 100},
+    {"ttl overrides no no-store", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, CC("no-store"), USE_ALONE, -1},
+    {"nor private", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, CC("private"), USE_ALONE, -1},
+    {"nor no-cache", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, CC("no-cache") ETAG, USE_VALIDATE, -1},
+    {"nor Set-Cookie", 100, -1, -1, -1, -1, CACHE_HONOUR, 200, "Set-Cookie: a=b\n", USE_ALONE, -1},
+    {"force ignores no-store", 100, -1, -1, -1, -1, CACHE_FORCE, 200, CC("no-store"), USE_SHARE, 100},
+    {"and private", 100, -1, -1, -1, -1, CACHE_FORCE, 200, CC("private=\"x\""), USE_SHARE, 100},
+    {"and no-cache", -1, -1, -1, -1, -1, CACHE_FORCE, 200, CC("no-cache, max-age=7"), USE_SHARE, 7},
+    {"but not Set-Cookie", 100, -1, -1, -1, -1, CACHE_FORCE, 200, "Set-Cookie: a=b\n", USE_ALONE, -1},
+    {"nor Vary: *", 100, -1, -1, -1, -1, CACHE_FORCE, 200, "Vary: *\n", USE_ALONE, -1},
+    {"an error keeps what the origin said", 100, 50, -1, 60, -1, CACHE_HONOUR, 404, CC("max-age=5"),
+     USE_SHARE, 5},
+    {"an error without a lifetime has none", 100, 50, -1, 60, -1, CACHE_HONOUR, 404, "", USE_SHARE_ONCE, -1},
+    {"ttl_by_status", -1, -1, -1, -1, 10, CACHE_HONOUR, 404, "", USE_SHARE, 10},
+    {"before ttl", 100, -1, -1, -1, 10, CACHE_HONOUR, 404, "", USE_SHARE, 10},
+    {"0 does not store", -1, -1, -1, -1, 0, CACHE_HONOUR, 404, CC("max-age=60"), USE_SHARE_ONCE, -1},
+    {"ttl_default for what has none", -1, -1, -1, 30, -1, CACHE_HONOUR, 200, "", USE_SHARE, 30},
+    {"not for what has one", -1, -1, -1, 30, -1, CACHE_HONOUR, 200, CC("max-age=5"), USE_SHARE, 5},
+    {"not for what is stale at once", -1, -1, -1, 30, -1, CACHE_HONOUR, 200, CC("max-age=0") ETAG,
+     USE_VALIDATE, -1},
+    {"ttl_min", -1, 20, -1, -1, -1, CACHE_HONOUR, 200, CC("max-age=5"), USE_SHARE, 20},
+    {"ttl_min of what is stale at once", -1, 20, -1, -1, -1, CACHE_HONOUR, 200, CC("max-age=0"), USE_SHARE,
+     20},
+    {"ttl_min gives no lifetime", -1, 20, -1, -1, -1, CACHE_HONOUR, 200, "", USE_ALONE, -1},
+    {"ttl_max", -1, -1, 20, -1, -1, CACHE_HONOUR, 200, CC("max-age=500"), USE_SHARE, 20},
+    {"ttl_max with an Age", -1, -1, 20, -1, -1, CACHE_HONOUR, 200, CC("max-age=500") "Age: 100\n", USE_SHARE,
+     20},
+    {"ttl_max below what is left", -1, -1, 20, -1, -1, CACHE_HONOUR, 200, CC("max-age=110") "Age: 100\n",
+     USE_SHARE, 10},
+};
+
+static void test_routes(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(routed); i++) {
+        struct config cfg = policy_config();
+        struct config_status_ttl by_404 = {404, 404, (uint64_t)routed[i].by_404_s * 1000};
+        struct config_route *r = &cfg.fallback;
+        r->ttl_ms = routed[i].ttl_s < 0 ? -1 : routed[i].ttl_s * 1000;
+        r->ttl_min_ms = routed[i].min_s < 0 ? -1 : routed[i].min_s * 1000;
+        r->ttl_max_ms = routed[i].max_s < 0 ? -1 : routed[i].max_s * 1000;
+        r->ttl_default_ms = routed[i].default_s < 0 ? -1 : routed[i].default_s * 1000;
+        r->cache = routed[i].cache;
+        r->ttl_by_status = &by_404;
+        r->n_ttl_by_status = routed[i].by_404_s >= 0;
+        struct verdict v = judge(&cfg, "GET", "", routed[i].status, routed[i].response);
+        int64_t left_s = facts_ttl_ms(&v.facts, NOW_MS) / 1000;
+        if (v.use != routed[i].use || (routed[i].ttl_left_s >= 0 && left_s != routed[i].ttl_left_s))
+            fail_msg("%s: use %d, %lld s left", routed[i].what, v.use, (long long)left_s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_heuristic_statuses),
-        cmocka_unit_test(test_request_methods),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_switches),
-        cmocka_unit_test(test_may_answer),
-        cmocka_unit_test(test_sort),
-        cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_invalidates),
+        cmocka_unit_test(test_verdicts),   cmocka_unit_test(test_heuristic_statuses),
+        cmocka_unit_test(test_routes),     cmocka_unit_test(test_request_methods),
+        cmocka_unit_test(test_times),      cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_may_answer), cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_hosts),      cmocka_unit_test(test_invalidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

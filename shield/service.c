@@ -380,7 +380,13 @@ int service_run(struct config *config, const struct cli *cli)
     if (loop_init(&s->loop, UINT32_MAX, config) != 0)
         return 1;
     watch_signals(s);
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaddset(&ours, signal_numbers[i]);
+    pthread_sigmask(SIG_BLOCK, &ours, &before); /* the threads inherit it: signals are for this one */
     int err = start(s, &errors);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err != 0) {
         say_why_not(&errors, err);
         give_up(s);

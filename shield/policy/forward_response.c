@@ -1,6 +1,7 @@
 #include "shield/policy/forward.h"
 
 #include "common/http_date.h"
+#include "shield/policy/stale.h"
 
 static const uint64_t never_stored =
     1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_AGE | 1ull << FIELD_TRANSFER_ENCODING;
@@ -86,7 +87,7 @@ void policy_update_block(struct buf *out, const struct config *cfg, const struct
 {
     put_status_line(out, stored);
     for (uint32_t i = 0; i < stored->n_fields; i++)
-        if (!is_replaced(not_modified, &stored->fields[i]))
+        if (!is_replaced(not_modified, &stored->fields[i]) && !policy_is_stale_mark(&stored->fields[i]))
             http_put_field(out, stored->fields[i].name, stored->fields[i].value);
     for (uint32_t i = 0; i < not_modified->n_fields; i++) {
         const struct http_field *f = &not_modified->fields[i];

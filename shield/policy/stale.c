@@ -81,6 +81,18 @@ static bool has_directives(enum http_field_id id)
            id == FIELD_SHIELD_CACHE_CONTROL;
 }
 
+/* nginx obeys this before Cache-Control, and does not pass it on. It is in every stale answer: an nginx with
+ * proxy_cache_revalidate takes a 304 with max-age=0 for one without a lifetime, and gives its copy once more
+ * the lifetime it first came with. A moment long past, in seconds since 1970 and not 0, keeps the copy
+ * expired. */
+static const struct span nginx_lifetime = {"X-Accel-Expires", 15};
+static const struct span long_past = {"@1", 2};
+
+bool policy_is_stale_mark(const struct http_field *field)
+{
+    return span_eq_nocase(field->name, nginx_lifetime) && span_eq(field->value, long_past);
+}
+
 void policy_stale_block(struct buf *out, const struct http_head *stored)
 {
     uint64_t done = 0;
@@ -97,10 +109,11 @@ void policy_stale_block(struct buf *out, const struct http_head *stored)
             done |= 1ull << f->id;
         } else if (f->id == FIELD_EXPIRES) {
             http_put_field(out, f->name, http_value(stored, FIELD_DATE));
-        } else {
+        } else if (!span_eq_nocase(f->name, nginx_lifetime)) {
             http_put_field(out, f->name, f->value);
         }
     }
     if (!http_has(stored, FIELD_CACHE_CONTROL)) /* its lifetime was a guess, or a targeted field's */
         buf_put_lit(out, "Cache-Control: max-age=0\r\n");
+    http_put_field(out, nginx_lifetime, long_past);
 }

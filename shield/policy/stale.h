@@ -27,7 +27,11 @@ bool policy_is_server_error(int status);
 
 /* The stored block as it leaves when stale, so that no cache behind us takes it for fresh (DESIGN.md section
  * 9): lifetimes in Cache-Control and the targeted fields replaced by max-age=0, s-maxage and stale-* removed,
- * Expires as Date; other directives stay. */
+ * Expires as Date, X-Accel-Expires (nginx's own) in the past; other directives stay. */
 void policy_stale_block(struct buf *out, const struct http_head *stored);
+
+/* The X-Accel-Expires that policy_stale_block writes, as another shield before us does too: it says nothing
+ * of what a validation has made fresh again, while an X-Accel-Expires of the origin stays. */
+bool policy_is_stale_mark(const struct http_field *field);
 
 #endif

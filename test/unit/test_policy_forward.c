@@ -249,6 +249,10 @@ static const struct {
      "X: 1\r\nVia: 1.1 new, 1.1 shield\r\n"},
     {"9110 7.6.3: the stored Via", "Via: 1.1 old, 1.1 shield\n", "X: 1\n",
      "Via: 1.1 old, 1.1 shield\r\nX: 1\r\n"},
+    {"9: what another shield served stale is fresh again", "X-Accel-Expires: @1\nX: 1\n", "X: 2\n",
+     "X: 2\r\n"},
+    {"9: it is still stale", "X-Accel-Expires: @1\n", "X-Accel-Expires: @1\n", "X-Accel-Expires: @1\r\n"},
+    {"9: the origin's own stays", "X-Accel-Expires: 9\n", "X: 1\n", "X-Accel-Expires: 9\r\nX: 1\r\n"},
     {"judge has to see a Set-Cookie", "X: 1\n", "Set-Cookie: a\n", "X: 1\r\nSet-Cookie: a\r\n"},
 };
 

@@ -95,6 +95,11 @@ make_system() {
         >"$root/etc/apt/apt.conf.d/01machine" || true
 }
 
+# Shared memory is for everybody on a running system (Squid needs it); debootstrap leaves a plain directory.
+open_shm() {
+    chmod 1777 "$root/dev/shm"
+}
+
 copy_tree() {
     rm -rf "$root/root/shield"
     mkdir -p "$root/root/shield"
@@ -120,6 +125,7 @@ if [ "$fresh" = yes ] && mountpoint -q "$root/proc" 2>/dev/null; then
     die "$root/proc is mounted; unmount it first"
 fi
 [ "$fresh" = no ] && [ -x "$root/usr/bin/apt-get" ] || make_system
+open_shm
 copy_tree
 if [ "$proc" = yes ]; then
     mount -t proc proc "$root/proc"

@@ -5,7 +5,8 @@ set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev liblmdb-dev libmbedtls-dev libyaml-dev libjansson-dev
        libc-ares-dev libxxhash-dev"
-tests="libcmocka-dev python3 python3-pytest curl nginx clang libclang-rt-dev clang-format"
+edges="nginx varnish trafficserver squid haproxy"
+tests="libcmocka-dev python3 python3-pytest curl clang libclang-rt-dev clang-format"
 
 say() {
     printf 'deps.sh: %s\n' "$*"
@@ -16,10 +17,16 @@ die() {
     exit 1
 }
 
+# Debian 13 has no trafficserver; test/wire/real_edges.py knows the same.
+[ ! -r /etc/os-release ] || . /etc/os-release
+case ${ID:-}-${VERSION_ID:-} in
+debian-13) edges="nginx varnish squid haproxy" ;;
+esac
+
 wanted=$build
 for arg in "$@"; do
     case $arg in
-    --test) wanted="$build $tests" ;;
+    --test) wanted="$build $tests $edges" ;;
     -h | --help)
         echo "usage: sh deploy/deps.sh [--test]"
         exit 0
@@ -49,18 +56,19 @@ fi
 
 [ "$(id -u)" -eq 0 ] || die "must be run as root to install:$missing"
 
-. /etc/os-release
 case ${ID:-}-${VERSION_ID:-} in
 debian-12 | debian-13) ;;
 *) say "warning: made for Debian 12 and 13, this is ${PRETTY_NAME:-unknown}; trying" ;;
 esac
 
-# The tests start their own nginx from a directory of their own: the packaged service is not wanted. An administrator's
-# own policy-rc.d stays as it is.
+# The tests start their own edges from directories of their own: the packaged services are not wanted. An
+# administrator's own policy-rc.d stays as it is.
 policy=/usr/sbin/policy-rc.d
 ours=
-had_nginx=no
-is_installed nginx && had_nginx=yes
+new_edges=
+for package in $edges; do
+    is_installed "$package" || new_edges="$new_edges $package"
+done
 cleanup() {
     [ -z "$ours" ] || rm -f "$policy"
 }
@@ -79,7 +87,11 @@ say "installing:$missing"
 $apt update || die "apt-get update failed: see above; check /etc/apt/sources.list and the network"
 $apt install --no-install-recommends $missing || die "apt-get install failed: see above"
 
-if [ "$had_nginx" = no ] && is_installed nginx && command -v systemctl >/dev/null 2>&1; then
-    systemctl --quiet disable nginx.service >/dev/null 2>&1 || say "warning: nginx.service could not be disabled"
+if command -v systemctl >/dev/null 2>&1; then
+    for edge in $new_edges; do
+        is_installed "$edge" || continue
+        systemctl --quiet disable "$edge.service" >/dev/null 2>&1 ||
+            say "warning: $edge.service could not be disabled"
+    done
 fi
 say "done"

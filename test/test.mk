@@ -4,7 +4,7 @@ FUZZ_SECONDS ?= 20
 SOAK_SECONDS ?= 300
 PYTEST_FLAGS ?=
 PREFIX       ?= /usr/local
-WIRE         := $(PYTHON) -B -m pytest -q -p no:cacheprovider $(PYTEST_FLAGS) test/wire test/bench
+WIRE         := $(PYTHON) -B -m pytest -q -rs -p no:cacheprovider $(PYTEST_FLAGS) test/wire test/bench
 
 # gcc 12's ThreadSanitizer cannot place its shadow under the address randomisation of newer kernels.
 FIXED_MAP = $(shell setarch -R true 2>/dev/null && echo setarch -R)

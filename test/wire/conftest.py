@@ -7,6 +7,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "bench")]
 
+import real_edges  # noqa: E402
 import real_nginx  # noqa: E402
 from patience import PATIENCE_S  # noqa: E402
 from raw_client import Client, Crowd  # noqa: E402
@@ -51,8 +52,10 @@ class Lab:
         client.close()
         return answer
 
-    def edge(self, shield):
-        return self.keep(self.nginxes, real_nginx.edge(self.tmp_path / f"edge{len(self.nginxes)}", shield.address))
+    def edge(self, shield, kind="nginx"):
+        """A real cache before the shield; real_edges.KINDS says which there are."""
+        root = self.tmp_path / f"edge{len(self.nginxes)}"
+        return self.keep(self.nginxes, real_edges.edge(kind, root, shield.address))
 
     def nginx_origin(self):
         return self.keep(self.nginxes, real_nginx.origin(self.tmp_path / f"origin{len(self.nginxes)}"))

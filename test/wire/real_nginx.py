@@ -40,6 +40,7 @@ EDGE = """
             proxy_set_header Host $host;
             proxy_cache edge;
             proxy_cache_lock off;
+            proxy_cache_valid 200 1m;
             proxy_cache_revalidate on;
             add_header X-Edge-Cache $upstream_cache_status;
         }}

@@ -166,7 +166,8 @@ CONFIG proxy.config.admin.user_id STRING #-1
 """,
                 "etc/storage.config": "{root} 64M\n",
                 "etc/remap.config": "map / http://{shield_host}:{shield_port}/\n",
-                "etc/ip_allow.yaml": "ip_allow:\n  - {{ apply: in, ip_addrs: 127.0.0.1, action: allow, methods: ALL }}\n"}
+                "etc/ip_allow.yaml": "ip_allow:\n"
+                                     "  - {{ apply: in, ip_addrs: 127.0.0.1, action: allow, methods: ALL }}\n"}
 
     def arguments(self):
         return ["--run-root={root}/runroot.yaml"]

@@ -1,9 +1,9 @@
 """Real caches as edges: none keeps what the shield served stale as fresh, and a stampede through each is one fetch.
 
-What the first of these tests is worth was seen by sending stale answers with their lifetimes as stored, and their true
-Age. nginx, which does not count Age, then kept the stale body as fresh whatever had said its lifetime; Varnish did where
-a targeted field or a guess of its own said it, Traffic Server where a guess did, Squid and HAProxy did not. With max-age=0
-but without X-Accel-Expires, nginx (proxy_cache_revalidate) still made its own stale copy fresh again by each 304.
+What the first of these tests is worth was seen by sending stale answers with their lifetimes as stored, and their
+true Age. nginx, which does not count Age, then kept the stale body as fresh whatever had said its lifetime; Varnish did
+where a targeted field or a guess of its own said it, Traffic Server where a guess did, Squid and HAProxy did not. With
+max-age=0 but without X-Accel-Expires, nginx (proxy_cache_revalidate) still made its own stale copy fresh by each 304.
 """
 import os
 import time
@@ -23,7 +23,8 @@ LIFETIMES = {
     "s-maxage": lambda s, more: {"Cache-Control": f"max-age={s}, s-maxage={s}{more}"},
     "expires": lambda s, more: {"Expires": formatdate(time.time() + s, usegmt=True), "Cache-Control": f"public{more}"},
     "cdn": lambda s, more: {"Cache-Control": f"max-age={s}{more}", "CDN-Cache-Control": f"max-age={s}{more}"},
-    "surrogate": lambda s, more: {"Cache-Control": f"max-age={s}{more}", "Surrogate-Control": f"max-age={s}+3600{more}"},
+    "surrogate": lambda s, more: {"Cache-Control": f"max-age={s}{more}",
+                                  "Surrogate-Control": f"max-age={s}+3600{more}"},
     "x-accel": lambda s, more: {"Cache-Control": f"max-age={s}{more}", "X-Accel-Expires": s},
     "heuristic": lambda s, more: {"Last-Modified": formatdate(time.time() - 10 * s, usegmt=True),
                                   **({"Cache-Control": more[2:]} if more else {})},
@@ -143,7 +144,8 @@ def test_what_is_fresh_is_kept_for_what_is_left_of_its_lifetime(lab, kind):
             continue  # it makes a guess only about what has no Age
         origin.on(f"/young/{lifetime}", version(1, lifetime, LONG_S, age_s=1))  # HAProxy stores nothing with Age: 0
         assert lab.ask(shield, f"/young/{lifetime}").body == b"version 1"
-        assert [watch.ask(f"/young/{lifetime}").body for _ in range(3)] == [b"version 1"] * 3
+        client = lab.client(watch.edge)  # for all three: to another connection a copy may come late
+        assert [client.ask(f"/young/{lifetime}").body for _ in range(3)] == [b"version 1"] * 3
         watch.all_come(2, f"/young/{lifetime}")
 
     aged = ("max-age", "s-maxage", "expires")
@@ -172,8 +174,8 @@ def test_a_stampede_through_an_edge_is_one_fetch(lab, kind):
     held = origin.expect("/hot")
     if kind not in real_edges.SHARING_MISSES:
         shield.wait_metric("collapsed_requests_total", 199)
-    held.respond(200, {"Cache-Control": f"max-age={LONG_S}", "Via": "1.1 above", "Cache-Status": "above; hit", "Age": 7},
-                 body)
+    fields = {"Cache-Control": f"max-age={LONG_S}", "Via": "1.1 above", "Cache-Status": "above; hit", "Age": 7}
+    held.respond(200, fields, body)
     for answer in crowd.responses():
         assert (answer.status, answer.end) == (200, "clean") and answer.body == body
         assert answer.fields.joined("Via").startswith("1.1 above, 1.1 shield")

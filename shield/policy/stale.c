@@ -60,12 +60,14 @@ static bool is_lifetime(struct span directive)
 }
 
 /* All lines of the field as one, in the place of the first. */
-static void put_directives(struct buf *out, const struct http_head *stored, enum http_field_id id)
+static void put_directives(struct buf *out, const struct http_head *stored, enum http_field_id id,
+                           int64_t max_age_s)
 {
     struct http_list_it it = {0};
     struct span directive;
     buf_put_span(out, http_field_name(id));
-    buf_put_lit(out, ": max-age=0");
+    buf_put_lit(out, ": max-age=");
+    buf_put_int(out, max_age_s);
     while (http_list_each(stored, id, &it, &directive)) {
         if (is_lifetime(directive))
             continue;
@@ -93,7 +95,7 @@ bool policy_is_stale_mark(const struct http_field *field)
     return span_eq_nocase(field->name, nginx_lifetime) && span_eq(field->value, long_past);
 }
 
-void policy_stale_block(struct buf *out, const struct http_head *stored)
+static void put_with_lifetime(struct buf *out, const struct http_head *stored, int64_t max_age_s)
 {
     uint64_t done = 0;
     buf_put_lit(out, "HTTP/1.1 ");
@@ -105,15 +107,26 @@ void policy_stale_block(struct buf *out, const struct http_head *stored)
         const struct http_field *f = &stored->fields[i];
         if (has_directives(f->id)) {
             if (!(done >> f->id & 1))
-                put_directives(out, stored, f->id);
+                put_directives(out, stored, f->id, max_age_s);
             done |= 1ull << f->id;
         } else if (f->id == FIELD_EXPIRES) {
-            http_put_field(out, f->name, http_value(stored, FIELD_DATE));
+            if (max_age_s == 0)
+                http_put_field(out, f->name, http_value(stored, FIELD_DATE));
         } else if (!span_eq_nocase(f->name, nginx_lifetime)) {
             http_put_field(out, f->name, f->value);
         }
     }
     if (!http_has(stored, FIELD_CACHE_CONTROL)) /* its lifetime was a guess, or a targeted field's */
-        buf_put_lit(out, "Cache-Control: max-age=0\r\n");
+        put_directives(out, stored, FIELD_CACHE_CONTROL, max_age_s);
+}
+
+void policy_stale_block(struct buf *out, const struct http_head *stored)
+{
+    put_with_lifetime(out, stored, 0);
     http_put_field(out, nginx_lifetime, long_past);
+}
+
+void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms)
+{
+    put_with_lifetime(out, stored, (int64_t)(edge_ttl_ms / 1000));
 }

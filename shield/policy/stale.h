@@ -30,6 +30,10 @@ bool policy_is_server_error(int status);
  * Expires as Date, X-Accel-Expires (nginx's own) in the past; other directives stay. */
 void policy_stale_block(struct buf *out, const struct http_head *stored);
 
+/* The stored block as it leaves where a route has an edge_ttl: the lifetimes replaced by that one, which
+ * counts from here. */
+void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms);
+
 /* The X-Accel-Expires that policy_stale_block writes, as another shield before us does too: it says nothing
  * of what a validation has made fresh again, while an X-Accel-Expires of the origin stays. */
 bool policy_is_stale_mark(const struct http_field *field);

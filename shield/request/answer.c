@@ -70,10 +70,20 @@ void answer_put_content_range(struct buf *out, struct http_range r, uint64_t len
     }
 }
 
+/* What edges are told of an answer's lifetime is the route's to say, unless it is stale. */
+static bool has_edge_ttl(const struct exchange *ex)
+{
+    return ex->route->edge_ttl_ms >= 0 && ex->is_kept && !ex->is_stale;
+}
+
 /* Age on everything from the store and on joined answers; else only what an upstream cache has added. */
 static void put_age(struct exchange *ex)
 {
     int64_t age_s = facts_age_ms(&object_head(ex->object)->facts, clock_wall_ms()) / 1000;
+    if (has_edge_ttl(ex)) { /* counts from here */
+        buf_put_lit(&ex->out, "Age: 0\r\n");
+        return;
+    }
     bool own_fetch =
         !ex->cache_status.hit && ex->cache_status.collapsed <= 0 && ex->cache_status.fwd_status != 304;
     if (own_fetch && age_s == 0)
@@ -176,36 +186,45 @@ static void compose_bare(struct exchange *ex, int status)
     put_length(ex, 0);
 }
 
-/* A stale answer must look stale to the caches behind us. Without memory for it, it leaves without its
- * fields. */
-static void make_stale_block(struct exchange *ex)
+static bool rewrite(struct exchange *ex, const struct http_head *stored, struct buf *out)
 {
-    struct stored_block parsed;
-    struct buf stale = {0};
-    if (stored_block_parse(&parsed, (struct span){ex->block.p, ex->block.len + 2}))
-        policy_stale_block(&stale, &parsed.head);
-    ex->block = stale.failed ? (struct span){0} : arena_span(&ex->arena, buf_span(&stale));
-    buf_fini(&stale);
-    if (ex->block.len == 0)
-        put_status_line(ex, ex->status);
-}
-
-/* What the route sets, adds and removes. Without memory for it the answer leaves without its fields: some
- * were to be removed. */
-static void change_block(struct exchange *ex, const struct field_changes *changes)
-{
+    struct field_changes changes = policy_response_changes(ex->route);
     struct stored_block parsed;
     struct http_head changed;
-    struct buf whole = {0}, block = {0};
-    buf_put_span(&whole, ex->block);
-    buf_put_lit(&whole, "\r\n");
-    bool ok = !whole.failed && stored_block_parse(&parsed, buf_span(&whole)) &&
-              policy_change_fields(&changed, &parsed.head, changes, &ex->arena) == 0;
+    struct buf relabelled = {0};
+    bool ok = true;
+    if (ex->is_stale)
+        policy_stale_block(&relabelled, stored);
+    else if (has_edge_ttl(ex))
+        policy_edge_block(&relabelled, stored, (uint64_t)ex->route->edge_ttl_ms);
+    if (relabelled.len > 0) {
+        buf_put_lit(&relabelled, "\r\n");
+        ok = !relabelled.failed && stored_block_parse(&parsed, buf_span(&relabelled));
+        stored = &parsed.head;
+    }
+    ok = ok && policy_change_fields(&changed, stored, &changes, &ex->arena) == 0;
     if (ok)
-        policy_put_block(&block, &changed);
-    ex->block = !ok || block.failed ? (struct span){0} : arena_span(&ex->arena, buf_span(&block));
-    buf_fini(&whole);
+        policy_put_block(out, &changed);
+    buf_fini(&relabelled);
+    return ok && !out->failed;
+}
+
+/* A stale answer must look stale to the caches behind us, and a route may have its say. Without memory for it
+ * the answer leaves without its fields. */
+static void rewrite_block(struct exchange *ex)
+{
+    struct stored_block parsed;
+    struct buf block = {0};
+    bool ok = stored_block_parse(&parsed, (struct span){ex->block.p, ex->block.len + 2}) &&
+              rewrite(ex, &parsed.head, &block);
+    ex->block = ok ? arena_span(&ex->arena, buf_span(&block)) : (struct span){0};
     buf_fini(&block);
+}
+
+static bool is_rewritten(const struct exchange *ex)
+{
+    struct field_changes changes = policy_response_changes(ex->route);
+    return ex->is_stale || has_edge_ttl(ex) || field_changes_any(&changes);
 }
 
 bool answer_compose(struct exchange *ex)
@@ -217,11 +236,8 @@ bool answer_compose(struct exchange *ex)
     ex->end = UINT64_MAX;
     ex->status = h->facts.status;
     ex->block = h->block;
-    if (ex->is_stale)
-        make_stale_block(ex);
-    struct field_changes changes = policy_response_changes(ex->route);
-    if (field_changes_any(&changes))
-        change_block(ex, &changes);
+    if (is_rewritten(ex))
+        rewrite_block(ex);
     enum condition condition = ex->judged_here ? policy_condition(&ex->head, &h->validators) : CONDITION_SEND;
     enum span_choice choice = condition == CONDITION_SEND ? choose_span(ex, &part) : WHOLE;
     if (choice == WAIT)
@@ -251,6 +267,8 @@ bool answer_compose(struct exchange *ex)
         put_length(ex, ranges_content_bytes(ex));
         ex->framing = OUT_PARTS;
     } else {
+        if (ex->block.len == 0)
+            put_status_line(ex, ex->status);
         frame_whole(ex);
     }
     put_tail(ex);

@@ -323,7 +323,7 @@ static void start_hit(struct exchange *ex)
     int64_t now_ms = clock_wall_ms();
     const struct response_facts *facts = &object_head(ex->object)->facts;
     ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
-    ex->judged_here = true;
+    ex->judged_here = ex->is_kept = true;
     ex->announced_length = object_length(ex->object);
     ex->cache_status = (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = ttl_s(facts, now_ms)};
     hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
@@ -421,6 +421,7 @@ static void on_flight_head(struct exchange *ex)
     timer_stop(ex->env->loop, &ex->timer);
     ex->object = object_ref(flight_object(f));
     ex->announced_length = flight_announced_length(f);
+    ex->is_kept = flight_is_stored(f);
     ex->wait_us = (int64_t)(clock_mono_us() - ex->waiter.joined_us);
     classify(ex, f);
     if (ex->pass)

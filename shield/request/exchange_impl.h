@@ -46,7 +46,8 @@ struct exchange {
     enum waiter_fate fate;
     bool has_fate, judged_here; /* judged_here: conditions and ranges are held against the answer here */
     enum miss_reason reason;
-    bool has_reason, released, alone, is_stale;
+    bool has_reason, released, alone, is_stale,
+        is_kept;          /* is_kept: the answer is from the store, or on its way there */
     struct object *stale; /* to be validated when alone */
     uint32_t epoch;       /* of the cache's answer, when alone */
     int64_t wait_us;

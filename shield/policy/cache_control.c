@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "common/check.h"
+#include "common/sf.h"
 
 enum form {
     FORM_FLAG,    /* restricts: counts with any argument */
@@ -129,6 +130,16 @@ bool cache_control_next(struct span *rest, struct cc_directive *out)
     return true;
 }
 
+static int64_t *seconds_of(struct cache_control *cc, const struct known *k)
+{
+    return (int64_t *)((char *)cc + k->seconds);
+}
+
+static bool has_seconds(const struct known *k)
+{
+    return k->form == FORM_SECONDS || k->form == FORM_AT_LEAST;
+}
+
 static void apply_seconds(const struct known *k, const struct cc_directive *d, int64_t *slot)
 {
     int64_t v = k->when_bare;
@@ -155,26 +166,20 @@ static void apply(const struct known *k, const struct cc_directive *d, struct ca
         break;
     case FORM_SECONDS:
     case FORM_AT_LEAST:
-        apply_seconds(k, d, (int64_t *)((char *)out + k->seconds));
+        apply_seconds(k, d, seconds_of(out, k));
         break;
     }
 }
 
-static void read_line(struct span value, struct cache_control *out)
+static const struct known *find_known(struct span name)
 {
-    struct cc_directive d;
-    while (cache_control_next(&value, &d)) {
-        if (d.is_open)
-            out->flags |= CC_MALFORMED;
-        for (size_t i = 0; i < ARRAY_LEN(known); i++)
-            if (span_eq_nocase(d.name, known[i].name)) {
-                apply(&known[i], &d, out);
-                break;
-            }
-    }
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (span_eq_nocase(name, known[i].name))
+            return &known[i];
+    return NULL;
 }
 
-void cache_control_read(const struct http_head *head, struct cache_control *out)
+static void start(struct cache_control *out)
 {
     *out = (struct cache_control){.max_age_s = CC_ABSENT,
                                   .s_maxage_s = CC_ABSENT,
@@ -182,9 +187,114 @@ void cache_control_read(const struct http_head *head, struct cache_control *out)
                                   .stale_if_error_s = CC_ABSENT,
                                   .min_fresh_s = CC_ABSENT,
                                   .max_stale_s = CC_ABSENT};
+}
+
+static void read_line(struct span value, struct cache_control *out)
+{
+    struct cc_directive d;
+    while (cache_control_next(&value, &d)) {
+        const struct known *k = find_known(d.name);
+        if (d.is_open)
+            out->flags |= CC_MALFORMED;
+        if (k != NULL)
+            apply(k, &d, out);
+    }
+}
+
+void cache_control_read(const struct http_head *head, struct cache_control *out)
+{
+    start(out);
     if (!http_has(head, FIELD_CACHE_CONTROL))
         return;
     for (uint32_t i = 0; i < head->n_fields; i++)
         if (head->fields[i].id == FIELD_CACHE_CONTROL)
             read_line(head->fields[i].value, out);
+}
+
+/* ---- targeted fields ---- */
+
+/* A value of another type than the directive's is not taken for what it resembles (RFC 9213 section 2.1): a
+ * lifetime is then 0, a restriction holds unless it says false, a permission does not. */
+static void apply_member(const struct known *k, const struct sf_item *v, struct cache_control *out)
+{
+    bool is_true = v->type == SF_BOOLEAN && v->number == 1;
+    bool is_false = v->type == SF_BOOLEAN && v->number == 0;
+    bool has_names = v->type == SF_STRING && span_trim(v->text).len > 0;
+    out->flags &= ~(k->flag | k->fields_flag); /* of several the last counts: RFC 9651 section 4.2.2 */
+    if (has_seconds(k))
+        *seconds_of(out, k) = v->type == SF_INTEGER && v->number >= 0 ? MIN(v->number, CC_DELTA_MAX) : 0;
+    else if (k->form == FORM_FIELDS && has_names)
+        out->flags |= k->fields_flag;
+    else if (k->form == FORM_PERMIT ? is_true : !is_false)
+        out->flags |= k->flag;
+}
+
+static bool read_targeted(const struct http_head *response, enum http_field_id id, struct cache_control *out)
+{
+    struct span name = http_field_name(id);
+    struct sf_it it = {0};
+    struct sf_member m;
+    if (!http_has(response, id) || sf_count(response, name, SF_DICTIONARY) <= 0)
+        return false;
+    start(out);
+    while (sf_next(response, name, SF_DICTIONARY, &it, &m)) {
+        const struct known *k = find_known(m.key);
+        if (k != NULL)
+            apply_member(k, &m.value, out);
+    }
+    return true;
+}
+
+/* "60+30" of Surrogate-Control's max-age: fresh for the first, and then usable though stale for the second.
+ */
+static void apply_extended(struct cc_directive *d, struct cache_control *out)
+{
+    const char *plus = d->argument.len > 0 ? memchr(d->argument.p, '+', d->argument.len) : NULL;
+    int64_t stale_s;
+    if (plus == NULL)
+        return;
+    size_t n = (size_t)(plus - d->argument.p);
+    if (delta_seconds_parse(span_from(d->argument, n + 1), &stale_s)) {
+        out->stale_while_revalidate_s = out->stale_if_error_s = stale_s;
+        d->argument.len = n;
+    }
+}
+
+static bool has_semicolon(struct span s)
+{
+    return s.len > 0 && memchr(s.p, ';', s.len) != NULL;
+}
+
+static bool read_surrogate(const struct http_head *response, struct cache_control *out)
+{
+    bool found = false;
+    start(out);
+    for (uint32_t i = 0; i < response->n_fields; i++) {
+        struct span rest = response->fields[i].value;
+        struct cc_directive d;
+        while (response->fields[i].id == FIELD_SURROGATE_CONTROL && cache_control_next(&rest, &d)) {
+            const struct known *k = find_known(d.name);
+            if (d.is_open)
+                out->flags |= CC_MALFORMED;
+            if (k == NULL || has_semicolon(d.argument)) /* ";token": for the device of that name */
+                continue;
+            if (k->seconds == offsetof(struct cache_control, max_age_s))
+                apply_extended(&d, out);
+            apply(k, &d, out);
+            found = true;
+        }
+    }
+    return found;
+}
+
+enum http_field_id cache_control_govern(const struct http_head *response, struct cache_control *out)
+{
+    static const enum http_field_id targeted[] = {FIELD_SHIELD_CACHE_CONTROL, FIELD_CDN_CACHE_CONTROL};
+    for (size_t i = 0; i < ARRAY_LEN(targeted); i++)
+        if (read_targeted(response, targeted[i], out))
+            return targeted[i];
+    if (http_has(response, FIELD_SURROGATE_CONTROL) && read_surrogate(response, out))
+        return FIELD_SURROGATE_CONTROL;
+    cache_control_read(response, out);
+    return FIELD_CACHE_CONTROL;
 }

@@ -1,5 +1,5 @@
 /* cache_control - the directives of Cache-Control, in requests and responses (RFC 9111 section 5.2, RFC
- * 5861). Pure.
+ * 5861), and of the fields that take its place for us (RFC 9213). Pure.
  *
  * What restricts is believed in any form, what permits only in its proper one: a directive that cannot be
  * understood never makes a response live longer or go to more people. */
@@ -37,6 +37,13 @@ struct cache_control {
 
 /* Read all Cache-Control fields of `head` as one list. */
 void cache_control_read(const struct http_head *head, struct cache_control *out);
+
+/* Read the directives that govern a response for us: the first of Shield-Cache-Control, CDN-Cache-Control
+ * (RFC 9213: a structured dictionary that is ignored when it is invalid or empty) and Surrogate-Control (W3C
+ * Edge Architecture: when it has a directive that we know and that is not aimed at one device) that says
+ * something, else Cache-Control. Gives the id of that field: with any other than FIELD_CACHE_CONTROL, neither
+ * Cache-Control nor Expires counts. */
+enum http_field_id cache_control_govern(const struct http_head *response, struct cache_control *out);
 
 /* One directive: `argument` is without its quotes, but still with backslashes; empty when there is none. */
 struct cc_directive {

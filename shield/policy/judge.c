@@ -24,7 +24,8 @@ struct judgement {
     const struct config *cfg;
     const struct config_route *route;
     const struct http_head *request, *response;
-    struct cache_control cc;
+    struct cache_control cc; /* of the field that governs the response */
+    bool obeys_expires;      /* that is Cache-Control, and there is an Expires beside it */
     struct validators validators;
     int64_t request_ms, response_ms;
     int64_t date_s;   /* Date, or when the response was received: RFC 9110 section 6.6.1 */
@@ -154,7 +155,7 @@ static int64_t lifetime_s(const struct judgement *j, uint32_t *flags)
         return j->cc.s_maxage_s;
     if (j->cc.max_age_s != CC_ABSENT)
         return j->cc.max_age_s;
-    if (http_has(j->response, FIELD_EXPIRES))
+    if (j->obeys_expires)
         return expires_lifetime_s(j);
     int64_t guess_s = heuristic_lifetime_s(j);
     if (guess_s > 0)
@@ -288,13 +289,13 @@ static void gather(struct judgement *j, const struct config *cfg, const struct c
                             .response = response,
                             .request_ms = request_ms,
                             .response_ms = response_ms};
-    cache_control_read(response, &j->cc);
+    bool is_general = cache_control_govern(response, &j->cc) == FIELD_CACHE_CONTROL;
     if (route->cache == CACHE_FORCE)
         j->cc.flags &= ~(CC_NO_STORE | CC_PRIVATE | CC_PRIVATE_FIELDS | CC_NO_CACHE | CC_NO_CACHE_FIELDS);
+    j->obeys_expires = is_general && http_has(response, FIELD_EXPIRES);
     validators_of(response, response_ms / 1000, &j->validators);
     j->date_s = j->validators.date_s >= 0 ? j->validators.date_s : response_ms / 1000;
-    j->is_explicit =
-        j->cc.s_maxage_s != CC_ABSENT || j->cc.max_age_s != CC_ABSENT || http_has(response, FIELD_EXPIRES);
+    j->is_explicit = j->cc.s_maxage_s != CC_ABSENT || j->cc.max_age_s != CC_ABSENT || j->obeys_expires;
 }
 
 static void settle(struct verdict *v, enum verdict_use use, enum uncacheable_reason reason)

@@ -50,8 +50,9 @@ static bool is_lifetime(struct span directive)
 {
     static const struct span names[] = {
         {"max-age", 7}, {"s-maxage", 8}, {"stale-while-revalidate", 22}, {"stale-if-error", 14}};
-    const char *equals = directive.len > 0 ? memchr(directive.p, '=', directive.len) : NULL;
-    struct span name = {directive.p, equals != NULL ? (size_t)(equals - directive.p) : directive.len};
+    struct span name = {directive.p, 0};
+    while (name.len < directive.len && directive.p[name.len] != '=' && directive.p[name.len] != ';')
+        name.len++;
     name = span_trim(name);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (span_eq_nocase(name, names[i]))

@@ -60,6 +60,20 @@ static void require_no_hiding(struct http_field *fields, uint32_t n)
     REQUIRE((cc.flags & CC_PRIVATE) && cc.s_maxage_s == 0);
 }
 
+/* The same lines as a field that takes Cache-Control's place. */
+static void read_as(enum http_field_id id, struct http_field *fields, uint32_t n)
+{
+    struct http_head head = {.fields = fields, .n_fields = n, .present = UINT64_C(1) << id};
+    struct cache_control cc;
+    for (uint32_t i = 0; i < n; i++)
+        fields[i] = (struct http_field){.id = id, .name = http_field_name(id), .value = fields[i].value};
+    enum http_field_id by = cache_control_govern(&head, &cc);
+    REQUIRE(by == id || by == FIELD_CACHE_CONTROL);
+    require_in_range(cc.max_age_s);
+    require_in_range(cc.s_maxage_s);
+    require_in_range(cc.stale_while_revalidate_s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -82,5 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_all(fields, n, &cc);
     if (size > 0)
         require_no_hiding(fields, n);
+    read_as(FIELD_CDN_CACHE_CONTROL, fields, n);
+    read_as(FIELD_SURROGATE_CONTROL, fields, n);
     return 0;
 }

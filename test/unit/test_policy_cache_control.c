@@ -103,6 +103,100 @@ static void test_more_seconds(void **state)
     }
 }
 
+#define SHIELD "Shield-Cache-Control: "
+#define CDN    "CDN-Cache-Control: "
+#define SURR   "Surrogate-Control: "
+#define CC     "Cache-Control: "
+#define BY(id) FIELD_##id##_CONTROL
+
+/* Which field governs a response, and what it says. */
+static const struct {
+    const char *rfc, *lines;
+    enum http_field_id by;
+    uint32_t flags;
+    int64_t max_age, s_maxage;
+} targeted[] = {
+    {"none", "", BY(CACHE), 0, NONE, NONE},
+    {"9213 3.1: CDN before Cache-Control", CC "max-age=60, s-maxage=120\n" CDN "max-age=600\n", BY(CDN_CACHE),
+     0, 600, NONE},
+    {"9213 3.1: Cache-Control forbids in vain", CDN "max-age=600\n" CC "no-store\n", BY(CDN_CACHE), 0, 600,
+     NONE},
+    {"9213 3.1: a directive that nobody knows", CC "no-store\n" CDN "none\n", BY(CDN_CACHE), 0, NONE, NONE},
+    {"9213 2.2: by priority", CDN "max-age=2\n" SHIELD "max-age=1\n" SURR "max-age=3\n", BY(SHIELD_CACHE), 0,
+     1, NONE},
+    {"9213 2.1: empty is ignored", SHIELD "\n" CDN "max-age=2\n", BY(CDN_CACHE), 0, 2, NONE},
+    {"9213 2.1: invalid is ignored", SHIELD "max-age=1, &\n" CDN "max-age=2\n", BY(CDN_CACHE), 0, 2, NONE},
+    {"9213 2.1: as if it were not there", CDN "max-age=60, no-store,\n" CC "max-age=5\n", BY(CACHE), 0, 5,
+     NONE},
+    {"9213 2.1: upper case is invalid", CDN "Max-Age=60\n" CC "max-age=5\n", BY(CACHE), 0, 5, NONE},
+    {"9213 2.1: white space is invalid", CDN "max-age= 60\n" CC "max-age=5\n", BY(CACHE), 0, 5, NONE},
+    {"9213 2.1: several lines", CDN "max-age=60\nX: 1\n" CDN "no-cache\n", BY(CDN_CACHE), CC_NO_CACHE, 60,
+     NONE},
+    {"9213 2.1: one bad line spoils all", CDN "max-age=60\n" CDN "no-cache,\n", BY(CACHE), 0, NONE, NONE},
+    {"9213 2.2: what must be known",
+     CDN "max-age=1, must-revalidate, no-store, no-cache, private, proxy-revalidate, public, s-maxage=2\n",
+     BY(CDN_CACHE),
+     CC_MUST_REVALIDATE | CC_NO_STORE | CC_NO_CACHE | CC_PRIVATE | CC_PROXY_REVALIDATE | CC_PUBLIC, 1, 2},
+    {"9213 2.1: a string is no number", CDN "max-age=\"60\"\n", BY(CDN_CACHE), 0, 0, NONE},
+    {"9213 2.1: nor is a decimal", CDN "max-age=60.0, s-maxage=60.9\n", BY(CDN_CACHE), 0, 0, 0},
+    {"9213 2.1: nor a token, nor nothing", CDN "max-age=a, s-maxage\n", BY(CDN_CACHE), 0, 0, 0},
+    {"9213 2.1: nor a date", CDN "max-age=@60\n", BY(CDN_CACHE), 0, 0, NONE},
+    {"9111 4.2.1: negative", CDN "max-age=-60\n", BY(CDN_CACHE), 0, 0, NONE},
+    {"9111 1.2.2: saturates", CDN "max-age=999999999999999\n", BY(CDN_CACHE), 0, MOST, NONE},
+    {"9651 3.3.1: sixteen digits are invalid", CDN "max-age=9999999999999999\n", BY(CACHE), 0, NONE, NONE},
+    {"9213 2.1: parameters are ignored", CDN "max-age=60;x=1;no-store, private;y\n", BY(CDN_CACHE),
+     CC_PRIVATE, 60, NONE},
+    {"9213 2.1: names", CDN "no-cache=\"a, b\", private=\"c\"\n", BY(CDN_CACHE),
+     CC_NO_CACHE_FIELDS | CC_PRIVATE_FIELDS, NONE, NONE},
+    {"names as a token, or none, restrict it all", CDN "no-cache=a, private=\"\"\n", BY(CDN_CACHE),
+     CC_NO_CACHE | CC_PRIVATE, NONE, NONE},
+    {"a restriction of another type holds", CDN "no-store=1, must-revalidate=(a b)\n", BY(CDN_CACHE),
+     CC_NO_STORE | CC_MUST_REVALIDATE, NONE, NONE},
+    {"but not one that says no", CDN "no-store=?0, no-cache=?0\n", BY(CDN_CACHE), 0, NONE, NONE},
+    {"a permission of another type does not", CDN "public=1\n", BY(CDN_CACHE), 0, NONE, NONE},
+    {"9651 4.2.2: the last of several counts", CDN "max-age=60, private, max-age=600, private=?0\n",
+     BY(CDN_CACHE), 0, 600, NONE},
+
+    {"Surrogate-Control", SURR "max-age=60\n" CC "no-store\n", BY(SURROGATE), 0, 60, NONE},
+    {"its staleness", SURR "max-age=60+30\n", BY(SURROGATE), 0, 60, NONE},
+    {"its staleness is a number", SURR "max-age=60+x\n", BY(SURROGATE), 0, 0, NONE},
+    {"it forbids", SURR "no-store\n" CC "max-age=9\n", BY(SURROGATE), CC_NO_STORE, NONE, NONE},
+    {"it is about content alone", SURR "content=\"ESI/1.0\"\n" CC "max-age=9\n", BY(CACHE), 0, 9, NONE},
+    {"content beside a lifetime", SURR "content=\"ESI/1.0 a,no-store\", Max-Age=60\n", BY(SURROGATE), 0, 60,
+     NONE},
+    {"aimed at others", SURR "max-age=60;abc, no-store;abc\n" CC "max-age=9\n", BY(CACHE), 0, 9, NONE},
+    {"aimed at others and at all", SURR "max-age=60;abc, max-age=6\n", BY(SURROGATE), 0, 6, NONE},
+    {"an open string hides nothing", SURR "content=\"ESI, no-store, max-age=6\n", BY(SURROGATE),
+     CC_NO_STORE | CC_MALFORMED, 6, NONE},
+};
+
+static void test_targeted(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(targeted); i++) {
+        struct test_head t;
+        struct cache_control cc;
+        enum http_field_id by = cache_control_govern(response_head(&t, 200, targeted[i].lines), &cc);
+        if (by != targeted[i].by)
+            fail_msg("%s: by %s", targeted[i].rfc, http_field_name(by).p);
+        if (cc.flags != targeted[i].flags || cc.max_age_s != targeted[i].max_age ||
+            cc.s_maxage_s != targeted[i].s_maxage)
+            fail_msg("%s: flags %#x, max-age %lld, s-maxage %lld", targeted[i].rfc, cc.flags,
+                     (long long)cc.max_age_s, (long long)cc.s_maxage_s);
+    }
+}
+
+static void test_targeted_stale(void **state)
+{
+    struct test_head t;
+    struct cache_control cc;
+    cache_control_govern(
+        response_head(&t, 200, CDN "stale-while-revalidate=3, stale-if-error=4\n" CC "stale-if-error=9\n"),
+        &cc);
+    assert_true(cc.stale_while_revalidate_s == 3 && cc.stale_if_error_s == 4);
+    cache_control_govern(response_head(&t, 200, SURR "max-age=60+30\n"), &cc);
+    assert_true(cc.stale_while_revalidate_s == 30 && cc.stale_if_error_s == 30);
+}
+
 static void test_walk(void **state)
 {
     struct span rest = SPAN(" a=\"b, \\\"c\" , d , e=f");
@@ -119,8 +213,8 @@ static void test_walk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_directives),
-        cmocka_unit_test(test_more_seconds),
+        cmocka_unit_test(test_directives), cmocka_unit_test(test_more_seconds),
+        cmocka_unit_test(test_targeted),   cmocka_unit_test(test_targeted_stale),
         cmocka_unit_test(test_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

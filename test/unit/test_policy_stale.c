@@ -66,6 +66,10 @@ static const struct {
      "Cache-Control: max-age=0\r\n"},
     {"Date: d\nx-accel-expires: 3600\nCache-Control: max-age=1\nX-Accel-Expires: @9999999999\nX: 1\n",
      "Date: d\r\nCache-Control: max-age=0\r\nX: 1\r\n"},
+    {"Date: d\nCDN-Cache-Control: max-age=9;x=1, max-age;y, stale-if-error=9;z, private;max-age=9\n"
+     "Surrogate-Control: max-age=60+30, max-age=9;abc\n",
+     "Date: d\r\nCDN-Cache-Control: max-age=0, private;max-age=9\r\nSurrogate-Control: max-age=0\r\n"
+     "Cache-Control: max-age=0\r\n"},
 };
 
 static void test_blocks(void **state)

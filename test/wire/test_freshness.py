@@ -32,6 +32,12 @@ FRESH = {
     "guessed": [("Last-Modified", date(-864000))],
     "two lines": [("Cache-Control", "public"), ("Cache-Control", "max-age=60")],
     "must-revalidate while fresh": [("Cache-Control", "max-age=60, must-revalidate")],
+    "targeted": [("CDN-Cache-Control", "max-age=60"), ("Cache-Control", "no-store"), ("Expires", "0")],
+    "ours before other targeted ones": [("CDN-Cache-Control", "private"), ("Shield-Cache-Control", "max-age=60")],
+    "targeted, by lines": [("CDN-Cache-Control", "public"), ("CDN-Cache-Control", "max-age=60;x")],
+    "surrogate": [("Surrogate-Control", 'max-age=60+30, content="ESI/1.0"'), ("Cache-Control", "private")],
+    "targeted, but invalid": [("CDN-Cache-Control", "no-store,"), ("Cache-Control", "max-age=60")],
+    "immutable": [("Cache-Control", "max-age=60, immutable")],
 }
 
 
@@ -58,6 +64,11 @@ STALE = {
     "too old": [("Cache-Control", "max-age=60"), ("Age", "61")],
     "max-age invalid": [("Cache-Control", "max-age=x")],
     "max-age negative": [("Cache-Control", "max-age=-1")],
+    "targeted no-store": [("CDN-Cache-Control", "no-store"), ("Cache-Control", "max-age=60")],
+    "targeted without a lifetime": [("CDN-Cache-Control", "none"), ("Cache-Control", "max-age=60")],
+    "targeted with a string": [("CDN-Cache-Control", 'max-age="60"'), ("Cache-Control", "max-age=60")],
+    "surrogate no-store": [("Surrogate-Control", "no-store"), ("Cache-Control", "max-age=60")],
+    "immutable alone": [("Cache-Control", "immutable")],
 }
 
 

@@ -151,7 +151,7 @@ static struct object *renew(struct flight *f, struct object *old, const struct h
     struct buf block = {0};
     struct stored_head *h = NULL;
     if (stored_block_parse(&parsed, (struct span){was->block.p, was->block.len + 2})) {
-        policy_update_block(&block, f->env->loop->config, &parsed.head, answer);
+        policy_update_block(&block, f->env->loop->config, &parsed.head, answer, clock_wall_ms() / 1000);
         judge_updated(f, old, &block, answer, v);
         if (v->strip_set_cookie)
             strip_cookies(&block);

@@ -42,11 +42,11 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
 void policy_store_block(struct buf *out, const struct config *cfg, const struct http_head *response,
                         bool strip_set_cookie, int64_t now_s);
 
-/* The stored block updated by a 304 (RFC 9111 section 3.2: every field of the 304 but Content-Length,
- * Content-Encoding, Content-Type, Content-Range, and hop-by-hop ones, replaces its namesakes). The status
- * line stays. */
+/* The stored block updated by a 304 or by the answer to a HEAD (RFC 9111 section 3.2: every field of it but
+ * Content-Length, Content-Encoding, Content-Range, and hop-by-hop ones, replaces its namesakes; Date is
+ * `now_s` where it has none). The status line stays. */
 void policy_update_block(struct buf *out, const struct config *cfg, const struct http_head *stored,
-                         const struct http_head *not_modified);
+                         const struct http_head *not_modified, int64_t now_s);
 
 /* The stored block without Set-Cookie: a 304 may bring one into policy_update_block's result, and judge,
  * which has to see it there, then says strip_set_cookie. */

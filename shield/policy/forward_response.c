@@ -6,10 +6,11 @@
 static const uint64_t never_stored =
     1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_AGE | 1ull << FIELD_TRANSFER_ENCODING;
 
-/* What describes the stored content, and therefore stays as it is when a 304 comes (RFC 9111 section 3.2). */
+/* What a 304 leaves as it is (RFC 9111 section 3.2). The body is stored as it was coded, and the variant was
+ * chosen by that: a 304 cannot code it anew. */
 static const uint64_t never_updated = 1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_CONTENT_ENCODING |
-                                      1ull << FIELD_CONTENT_TYPE | 1ull << FIELD_CONTENT_RANGE |
-                                      1ull << FIELD_AGE | 1ull << FIELD_TRANSFER_ENCODING;
+                                      1ull << FIELD_CONTENT_RANGE | 1ull << FIELD_AGE |
+                                      1ull << FIELD_TRANSFER_ENCODING;
 
 static bool is_one_of(uint64_t set, enum http_field_id id)
 {
@@ -70,6 +71,8 @@ static bool is_replaced(const struct http_head *not_modified, const struct http_
 {
     if (is_one_of(never_updated, stored->id))
         return false;
+    if (stored->id == FIELD_DATE)
+        return true;
     if (stored->id != FIELD_OTHER && !http_has(not_modified, stored->id))
         return false;
     for (uint32_t i = 0; i < not_modified->n_fields; i++) {
@@ -83,7 +86,7 @@ static bool is_replaced(const struct http_head *not_modified, const struct http_
 }
 
 void policy_update_block(struct buf *out, const struct config *cfg, const struct http_head *stored,
-                         const struct http_head *not_modified)
+                         const struct http_head *not_modified, int64_t now_s)
 {
     put_status_line(out, stored);
     for (uint32_t i = 0; i < stored->n_fields; i++)
@@ -94,6 +97,8 @@ void policy_update_block(struct buf *out, const struct config *cfg, const struct
         if (f->id != FIELD_VIA && !is_one_of(never_updated, f->id) && !http_is_hop_by_hop(not_modified, f))
             http_put_field(out, f->name, f->value);
     }
+    if (!http_has(not_modified, FIELD_DATE)) /* else a past Expires would live on from the old one */
+        put_date(out, now_s);
     if (http_has(not_modified,
                  FIELD_VIA)) /* it took the place of the stored one, with our own member in it */
         put_via(out, cfg, not_modified);

@@ -170,7 +170,8 @@ static void put_list(struct span line, enum likeness likeness, bool *is_first, s
     }
 }
 
-/* All lines called `name`, combined (RFC 9110 section 5.3). False when there is none. */
+/* All lines called `name`, combined (RFC 9110 section 5.3). False when there is none. What is not forwarded
+ * selects nothing: the origin has answered as if it were absent (RFC 9110 section 7.6.1). */
 static bool put_combined(const struct http_head *request, struct span name, struct buf *out)
 {
     enum http_field_id id = http_field_id(name);
@@ -179,6 +180,8 @@ static bool put_combined(const struct http_head *request, struct span name, stru
     for (uint32_t i = 0; i < request->n_fields; i++) {
         const struct http_field *f = &request->fields[i];
         if (f->id != id || (id == FIELD_OTHER && !span_eq_nocase(f->name, name)))
+            continue;
+        if (http_is_hop_by_hop(request, f))
             continue;
         if (likeness != LIKE_BYTES) {
             put_list(f->value, likeness, &is_first, out);

@@ -235,25 +235,36 @@ static void test_store_blocks(void **state)
 static const struct {
     const char *rfc, *stored, *not_modified, *block;
 } updates[] = {
-    {"9111 3.2: nothing new", "Date: x\nETag: \"a\"\n", "", "Date: x\r\nETag: \"a\"\r\n"},
+    {"9110 6.6.1: a 304 without Date gets one", "Date: x\nETag: \"a\"\n", "",
+     "ETag: \"a\"\r\nDate: " DATE_NOW "\r\n"},
     {"9111 3.2: replaced", "Date: x\nETag: \"a\"\n", "Date: y\n", "ETag: \"a\"\r\nDate: y\r\n"},
-    {"9111 3.2: added", "Date: x\n", "X-New: 1\n", "Date: x\r\nX-New: 1\r\n"},
-    {"9111 3.2: all lines of a name", "X-A: 1\nx-a: 2\nX-B: 3\n", "X-a: 9\nX-A: 8\n",
-     "X-B: 3\r\nX-a: 9\r\nX-A: 8\r\n"},
-    {"9111 3.2: what describes the content stays", "Content-Type: a\nContent-Encoding: b\nX: 1\n",
-     "Content-Type: c\nContent-Encoding: d\nContent-Length: 5\nContent-Range: e\nAge: 9\n",
-     "Content-Type: a\r\nContent-Encoding: b\r\nX: 1\r\n"},
-    {"9111 3.2: hop-by-hop fields replace nothing", "X-A: 1\n", "Connection: x-a\nX-A: 2\nKeep-Alive: 5\n",
-     "X-A: 1\r\n"},
-    {"9110 7.6.3: Via with our own member", "Via: 1.1 old, 1.1 shield\nX: 1\n", "Via: 1.1 new\n",
-     "X: 1\r\nVia: 1.1 new, 1.1 shield\r\n"},
-    {"9110 7.6.3: the stored Via", "Via: 1.1 old, 1.1 shield\n", "X: 1\n",
-     "Via: 1.1 old, 1.1 shield\r\nX: 1\r\n"},
-    {"9: what another shield served stale is fresh again", "X-Accel-Expires: @1\nX: 1\n", "X: 2\n",
-     "X: 2\r\n"},
-    {"9: it is still stale", "X-Accel-Expires: @1\n", "X-Accel-Expires: @1\n", "X-Accel-Expires: @1\r\n"},
-    {"9: the origin's own stays", "X-Accel-Expires: 9\n", "X: 1\n", "X-Accel-Expires: 9\r\nX: 1\r\n"},
-    {"judge has to see a Set-Cookie", "X: 1\n", "Set-Cookie: a\n", "X: 1\r\nSet-Cookie: a\r\n"},
+    {"9111 3.2: added", "Date: x\n", "X-New: 1\nDate: y\n", "X-New: 1\r\nDate: y\r\n"},
+    {"9111 3.2: all lines of a name", "X-A: 1\nx-a: 2\nX-B: 3\n", "X-a: 9\nX-A: 8\nDate: y\n",
+     "X-B: 3\r\nX-a: 9\r\nX-A: 8\r\nDate: y\r\n"},
+    {"9111 3.2: the bytes that are stored stay coded as they are", "Content-Encoding: b\nX: 1\n",
+     "Content-Encoding: d\nContent-Length: 5\nContent-Range: e\nAge: 9\nDate: y\n",
+     "Content-Encoding: b\r\nX: 1\r\nDate: y\r\n"},
+    {"9111 3.2: Content- means nothing", "Content-Type: a\nContent-Language: b\nContent-Location: c\n",
+     "Content-Type: d\nContent-Language: e\nContent-Location: f\nContent-Foo: g\nDate: y\n",
+     "Content-Type: d\r\nContent-Language: e\r\nContent-Location: f\r\nContent-Foo: g\r\nDate: y\r\n"},
+    {"9111 3.2: directives and validators too",
+     "Cache-Control: max-age=1\nExpires: a\nETag: W/\"a\"\nVary: b\n",
+     "Cache-Control: max-age=2\nExpires: c\nETag: \"a\"\nVary: d\nDate: y\n",
+     "Cache-Control: max-age=2\r\nExpires: c\r\nETag: \"a\"\r\nVary: d\r\nDate: y\r\n"},
+    {"9111 3.1: hop-by-hop fields replace nothing", "X-A: 1\n",
+     "Connection: x-a\nX-A: 2\nKeep-Alive: 5\nProxy-Authenticate: x\nDate: y\n", "X-A: 1\r\nDate: y\r\n"},
+    {"9110 7.6.3: Via with our own member", "Via: 1.1 old, 1.1 shield\nX: 1\n", "Via: 1.1 new\nDate: y\n",
+     "X: 1\r\nDate: y\r\nVia: 1.1 new, 1.1 shield\r\n"},
+    {"9110 7.6.3: the stored Via", "Via: 1.1 old, 1.1 shield\n", "X: 1\nDate: y\n",
+     "Via: 1.1 old, 1.1 shield\r\nX: 1\r\nDate: y\r\n"},
+    {"9: what another shield served stale is fresh again", "X-Accel-Expires: @1\nX: 1\n", "X: 2\nDate: y\n",
+     "X: 2\r\nDate: y\r\n"},
+    {"9: it is still stale", "X-Accel-Expires: @1\n", "X-Accel-Expires: @1\nDate: y\n",
+     "X-Accel-Expires: @1\r\nDate: y\r\n"},
+    {"9: the origin's own stays", "X-Accel-Expires: 9\n", "X: 1\nDate: y\n",
+     "X-Accel-Expires: 9\r\nX: 1\r\nDate: y\r\n"},
+    {"judge has to see a Set-Cookie", "X: 1\n", "Set-Cookie: a\nDate: y\n",
+     "X: 1\r\nSet-Cookie: a\r\nDate: y\r\n"},
 };
 
 static void test_updates(void **state)
@@ -264,7 +275,7 @@ static void test_updates(void **state)
         char expected[1024];
         struct config cfg = policy_config();
         policy_update_block(&out, &cfg, response_head(&stored, 200, updates[i].stored),
-                            response_head(&fresh, 304, updates[i].not_modified));
+                            response_head(&fresh, 304, updates[i].not_modified), NOW_S);
         snprintf(expected, sizeof expected, "HTTP/1.1 200 OK\r\n%s", updates[i].block);
         if (strcmp(text_of(&out), expected) != 0)
             fail_msg("%s:\n%s", updates[i].rfc, text_of(&out));

@@ -81,6 +81,9 @@ static const struct {
     {"Accept-Encoding in normal form", "accept-encoding", "Accept-Encoding: gzip, deflate, br;q=0.5\n",
      "Accept-Encoding: br, zstd, x-gzip\n", true},
     {"Accept-Encoding absent", "accept-encoding", "", "Accept-Encoding: identity\n", true},
+    {"9110 7.6.1: what goes no further selects nothing", "x-a", "Connection: x-a\nX-A: 1\n", "", true},
+    {"9110 7.6.1: nor does one line of it", "x-a", "X-A: 1\nConnection: close, X-a\n", "X-A: 1\n", false},
+    {"9110 7.6.1: TE", "te", "TE: trailers\n", "", true},
     {"gzip refused", "accept-encoding", "Accept-Encoding: gzip;q=0\n", "Accept-Encoding: gzip\n", false},
 };
 

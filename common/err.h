@@ -40,6 +40,7 @@
     X(FORBIDDEN, 403, "not allowed")                                                       \
     X(LOOP, 508, "the request has passed here before")                                     \
     X(NOT_FOUND, 404, "not found")                                                         \
+    X(NOT_STORED, 504, "nothing is stored, and the request wants nothing else")            \
     X(IO, 503, "the store could not be read or written")                                   \
     X(CORRUPT, 503, "a stored record does not verify")                                     \
     X(FULL, 503, "the store is full")                                                      \

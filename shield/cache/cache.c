@@ -137,6 +137,7 @@ static struct flight *make_flight(struct cache *c, struct shard *s, const struct
     what.mode = FORWARD_SHARED;
     what.content = BODY_NONE;
     what.may_store = true;
+    what.only_stored = q->only_stored;
     what.epoch = *epoch_of(c, what.key_hash);
     what.stored = stored;
     if (e->names_known) {
@@ -188,15 +189,18 @@ static struct flight *start_refresh(struct cache *c, struct shard *s, const stru
     get.method_text = SPAN("GET");
     as_get.what.method = METHOD_GET;
     as_get.what.head = &get;
+    as_get.only_stored = false;
     if (find_flight(e, &as_get, loop_scratch(q->env->loop)) != NULL)
         return NULL;
     return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err);
 }
 
-static enum miss_reason why_missed(const struct entry *e, const struct object *stale)
+static enum miss_reason why_missed(const struct entry *e, const struct object *o, int64_t now_ms)
 {
-    if (stale != NULL)
-        return (object_head(stale)->facts.flags & FACT_NO_CACHE) ? MISSED_NO_CACHE : MISSED_EXPIRED;
+    if (o != NULL && facts_reusable(&object_head(o)->facts, now_ms))
+        return MISSED_REQUEST;
+    if (o != NULL)
+        return (object_head(o)->facts.flags & FACT_NO_CACHE) ? MISSED_NO_CACHE : MISSED_EXPIRED;
     return e != NULL && e->variants != NULL ? MISSED_VARY : MISSED_ABSENT;
 }
 
@@ -253,6 +257,51 @@ static bool is_due_early(const struct cache_question *q, const struct entry *e, 
            facts_due_early(&object_head(o)->facts, now_ms, (double)q->what.route->early_refresh, chance);
 }
 
+static struct flight *join_or_start(struct cache *c, struct shard *s, const struct cache_question *q,
+                                    struct entry *e, struct object *o, int64_t now_ms,
+                                    struct cache_reply *out)
+{
+    struct loop *l = q->env->loop;
+    struct flight *f = e != NULL ? find_flight(e, q, loop_scratch(l)) : NULL;
+    int err = 0;
+    if (f != NULL) {
+        q->waiter->is_leader = false;
+        err = flight_join(f, l, q->waiter);
+        f = NULL;
+    } else {
+        f = start_flight(c, s, q, o, &err);
+    }
+    if (err != 0)
+        answer_failed(q->what.route, o, now_ms, err, out);
+    return f;
+}
+
+/* Whether what is stored may be used at once though it is stale: by RFC 5861 section 3, or since the client
+ * says so. */
+static bool is_stale_welcome(const struct config_route *route, const struct response_facts *facts,
+                             enum request_wish wish, int64_t now_ms)
+{
+    return wish != WISH_VALIDATED &&
+           (policy_may_serve_stale(route, facts, now_ms, STALE_REVALIDATING) ||
+            (wish == WISH_STALE && policy_may_serve_stale(route, facts, now_ms, STALE_WANTED)));
+}
+
+/* It wants nothing but what is stored (RFC 9111 section 5.2.1.7): `stale`, or what the disk has. */
+static struct flight *decide_only_stored(struct cache *c, struct shard *s, const struct cache_question *q,
+                                         struct entry *e, struct object *stale, int64_t now_ms,
+                                         struct cache_reply *out)
+{
+    if (stale != NULL) {
+        answer_stale(stale, out);
+        return NULL;
+    }
+    if (c->disk != NULL && q->may_join && !q->looked)
+        return join_or_start(c, s, q, e, NULL, now_ms, out);
+    out->answer = CACHE_FAILED;
+    out->err = ERR_NOT_STORED;
+    return NULL;
+}
+
 /* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
                              struct cache_reply *out)
@@ -264,17 +313,24 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
     struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, scratch) : NULL;
-    bool usable = o != NULL && policy_may_answer(cfg, q->what.head, &object_head(o)->facts, now_ms);
-    if (!usable)
+    if (o != NULL && !policy_may_answer(q->what.head, &object_head(o)->facts))
         o = NULL; /* neither served nor validated for this request */
+    const struct response_facts *facts = o != NULL ? &object_head(o)->facts : NULL;
+    enum request_wish wish = o != NULL ? policy_wish(cfg, q->what.head, facts, now_ms) : WISH_NONE;
     bool judged_here = !policy_has_origin_condition(q->what.head); /* RFC 9111 section 4.3.2 */
-    if (o != NULL && !q->only_new && judged_here && facts_reusable(&object_head(o)->facts, now_ms)) {
+    bool may_serve = o != NULL && judged_here && wish != WISH_VALIDATED;
+    if (may_serve && !q->only_new && facts_reusable(facts, now_ms)) {
         *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
         bool early = q->what.route->early_refresh > 0 && q->may_join && is_due_early(q, e, o, now_ms);
         return early ? start_refresh(c, s, q, e, o) : NULL;
     }
+    *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = why_missed(e, o, now_ms)};
+    bool stale_welcome = may_serve && is_stale_welcome(q->what.route, facts, wish, now_ms);
+    if (q->only_stored)
+        return decide_only_stored(c, s, q, e, stale_welcome ? o : NULL, now_ms, out);
     if (!q->may_join) {
-        answer_alone(q, NULL, MISSED_AUTHORIZATION, epoch,
+        bool has_credentials = http_has(q->what.head, FIELD_AUTHORIZATION);
+        answer_alone(q, NULL, has_credentials ? MISSED_AUTHORIZATION : MISSED_REQUEST, epoch,
                      out); /* a shared validation would not carry its credentials */
         return NULL;
     }
@@ -288,11 +344,11 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
         return NULL;
     }
-    *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = too_large ? MISSED_WINDOW : why_missed(e, o)};
+    if (too_large)
+        out->reason = MISSED_WINDOW;
     if (e != NULL && answer_from_memory(q->what.route, e, o, loop_now_ms(l), now_ms, out))
         return NULL;
-    if (o != NULL && judged_here &&
-        policy_may_serve_stale(q->what.route, &object_head(o)->facts, now_ms, STALE_REVALIDATING)) {
+    if (stale_welcome) {
         answer_stale(o, out);
         return start_refresh(c, s, q, e, o);
     }
@@ -300,18 +356,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         answer_alone(q, o, out->reason, epoch, out);
         return NULL;
     }
-    struct flight *f = e != NULL ? find_flight(e, q, scratch) : NULL;
-    int err = 0;
-    if (f != NULL) {
-        q->waiter->is_leader = false;
-        err = flight_join(f, l, q->waiter);
-        f = NULL;
-    } else {
-        f = start_flight(c, s, q, o, &err);
-    }
-    if (err != 0)
-        answer_failed(q->what.route, o, now_ms, err, out);
-    return f;
+    return join_or_start(c, s, q, e, o, now_ms, out);
 }
 
 void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out)
@@ -354,7 +399,8 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     const struct config *cfg = loop_current()->config;
     const struct response_facts *facts = &object_head(o)->facts;
     int64_t now_ms = clock_wall_ms();
-    bool usable = policy_may_answer(cfg, what->head, facts, now_ms);
+    enum request_wish wish = policy_wish(cfg, what->head, facts, now_ms);
+    bool usable = policy_may_answer(what->head, facts) && wish != WISH_VALIDATED;
     enum flight_found found = FOUND_VALIDATE;
     struct shard *s = shard_of(c, what->key_hash);
     struct object *fallen[2] = {NULL, NULL};
@@ -364,7 +410,7 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
     if (usable && !fenced && facts_reusable(facts, now_ms))
         found = FOUND_ANSWER;
-    else if (usable && put && policy_may_serve_stale(what->route, facts, now_ms, STALE_REVALIDATING))
+    else if (usable && put && is_stale_welcome(what->route, facts, wish, now_ms))
         found = FOUND_AGAIN; /* to be served stale at once, and refreshed */
     if (found != FOUND_VALIDATE)
         unlink_flight(c, f);

@@ -41,8 +41,10 @@ struct cache_question {
     struct flight_request what; /* config, route, key, key_hash, method, head, host, path_query, origin_index;
                                  * kind and the rest are set here */
     struct flight_waiter *waiter;
-    bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
-    bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
+    bool may_join;    /* false: Authorization and the like; answered from the store or CACHE_ALONE */
+    bool only_stored; /* answered from what is stored, or ERR_NOT_STORED */
+    bool looked;      /* with only_stored: the disk had nothing a moment ago */
+    bool only_new;    /* released before: do not join, but a conditional request may still spare bytes */
 };
 
 struct cache_reply {

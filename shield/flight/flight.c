@@ -311,7 +311,7 @@ static void on_disk_done(struct disk_get *get)
             object_unref(&o);
         f->what.stored = o;
         learn_variant(f, o);
-        if (atomic_load(&f->waiters) == 0)
+        if (atomic_load(&f->waiters) == 0 || f->what.only_stored)
             abandon(f);
         else
             flight_ask_origin(f);

@@ -73,10 +73,11 @@ struct flight_request {
     enum http1_framing content;
     uint64_t content_length;
     struct object
-        *stored;    /* what its answer renews or replaces, or NULL; a reference is taken. A GET validates it
-                     * where it has a validator; a HEAD may freshen it (RFC 9111 section 4.3.5) */
-    uint32_t epoch; /* the table's note of when it was asked for */
-    bool may_store; /* solo: its answer may be stored where the policy permits */
+        *stored;      /* what its answer renews or replaces, or NULL; a reference is taken. A GET validates it
+                       * where it has a validator; a HEAD may freshen it (RFC 9111 section 4.3.5) */
+    uint32_t epoch;   /* the table's note of when it was asked for */
+    bool only_stored; /* shared: when the disk does not answer it, it ends with FLIGHT_AGAIN */
+    bool may_store;   /* solo: its answer may be stored where the policy permits */
     struct span client_ip;
 };
 

@@ -88,6 +88,7 @@ static const char *const proxy_errors[ERR_COUNT] = {
     [ERR_FORBIDDEN] = "http_request_denied",
     [ERR_LOOP] = "proxy_loop_detected",
     [ERR_NOT_FOUND] = "http_request_error",
+    [ERR_NOT_STORED] = "proxy_internal_response",
     [ERR_IO] = "proxy_internal_error",
     [ERR_CORRUPT] = "proxy_internal_error",
     [ERR_FULL] = "proxy_internal_error",

@@ -58,14 +58,27 @@ void policy_judge(const struct config *cfg, const struct config_route *route, co
                   struct verdict *out);
 
 /* Whether a stored response with `facts` may answer `request` at all, freshness aside: Authorization (RFC
- * 9111 section 3.5) and, by client.cache_control, the request's own directives. */
-bool policy_may_answer(const struct config *cfg, const struct http_head *request,
-                       const struct response_facts *facts, int64_t now_ms);
+ * 9111 section 3.5). */
+bool policy_may_answer(const struct http_head *request, const struct response_facts *facts);
+
+/* What `request` itself asks of a cache, by client.cache_control: obey (RFC 9111 sections 5.2.1 and 5.4; all
+ * of it is advice). */
+enum request_wish {
+    WISH_NONE,      /* whatever the response allows */
+    WISH_VALIDATED, /* not this one without asking the origin: no-cache, max-age, min-fresh, max-stale */
+    WISH_STALE,     /* it is stale, and welcome still where nothing forbids it: max-stale */
+};
+enum request_wish policy_wish(const struct config *cfg, const struct http_head *request,
+                              const struct response_facts *facts, int64_t now_ms);
+
+/* Whether it wants no answer but a stored one (RFC 9111 section 5.2.1.7). */
+bool policy_only_if_cached(const struct config *cfg, const struct http_head *request);
 
 enum request_kind {
     REQUEST_LOOKUP, /* GET or HEAD that may join: ask the cache */
-    REQUEST_SOLO,   /* GET or HEAD that may be answered from the store but never joins (Authorization) */
-    REQUEST_PASS,   /* straight to the origin: other methods, GET or HEAD with content */
+    REQUEST_SOLO, /* GET or HEAD that may be answered from the store but never joins (Authorization, If-Match,
+                   * a no-store that is obeyed) */
+    REQUEST_PASS, /* straight to the origin: other methods, GET or HEAD with content */
     REQUEST_REFUSE, /* answered here with err: CONNECT, TRACE, a loop */
 };
 

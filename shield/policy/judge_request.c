@@ -4,28 +4,56 @@
 #include "shield/policy/cache_control.h"
 #include "shield/policy/conditional.h"
 
-bool policy_may_answer(const struct config *cfg, const struct http_head *request,
-                       const struct response_facts *facts, int64_t now_ms)
+bool policy_may_answer(const struct http_head *request, const struct response_facts *facts)
 {
-    if (http_has(request, FIELD_AUTHORIZATION) && !(facts->flags & FACT_AUTH_MAY_SHARE))
-        return false; /* RFC 9111 section 3.5 */
-    if (cfg->client.cache_control == CLIENT_CC_IGNORE || !http_has(request, FIELD_CACHE_CONTROL))
-        return true;
+    return !http_has(request, FIELD_AUTHORIZATION) || (facts->flags & FACT_AUTH_MAY_SHARE);
+}
 
-    struct cache_control asked; /* RFC 9111 section 5.2.1 */
-    cache_control_read(request, &asked);
-    if (asked.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS))
+/* The request's directives, where they are obeyed; Pragma counts where there is no Cache-Control. */
+static bool read_wishes(const struct config *cfg, const struct http_head *request, struct cache_control *out)
+{
+    if (cfg->client.cache_control == CLIENT_CC_IGNORE)
         return false;
+    cache_control_read(request, out);
+    if (http_has(request, FIELD_CACHE_CONTROL))
+        return true;
+    if (!http_list_has(request, FIELD_PRAGMA, SPAN("no-cache")))
+        return false;
+    out->flags |= CC_NO_CACHE;
+    return true;
+}
+
+enum request_wish policy_wish(const struct config *cfg, const struct http_head *request,
+                              const struct response_facts *facts, int64_t now_ms)
+{
+    struct cache_control asked;
+    if (!read_wishes(cfg, request, &asked))
+        return WISH_NONE;
     int64_t ttl_ms = facts_ttl_ms(facts, now_ms);
-    if (asked.max_stale_s != CC_ABSENT && ttl_ms < -asked.max_stale_s * 1000)
-        return false;
-    if (asked.max_age_s != CC_ABSENT) {
-        if (facts_age_ms(facts, now_ms) > asked.max_age_s * 1000)
-            return false;
-        if (ttl_ms <= 0 && asked.max_stale_s == CC_ABSENT)
-            return false;
-    }
-    return asked.min_fresh_s == CC_ABSENT || ttl_ms >= asked.min_fresh_s * 1000;
+    bool is_stale = ttl_ms <= 0, takes_stale = asked.max_stale_s != CC_ABSENT;
+    if (asked.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS))
+        return WISH_VALIDATED;
+    if (asked.max_age_s != CC_ABSENT &&
+        (facts_age_ms(facts, now_ms) > asked.max_age_s * 1000 || (is_stale && !takes_stale)))
+        return WISH_VALIDATED;
+    if (asked.min_fresh_s != CC_ABSENT && ttl_ms < asked.min_fresh_s * 1000)
+        return WISH_VALIDATED;
+    if (!is_stale || !takes_stale)
+        return WISH_NONE;
+    bool of_any_age = asked.max_stale_s == CC_DELTA_MAX;
+    return of_any_age || ttl_ms >= -asked.max_stale_s * 1000 ? WISH_STALE : WISH_VALIDATED;
+}
+
+bool policy_only_if_cached(const struct config *cfg, const struct http_head *request)
+{
+    struct cache_control asked;
+    return read_wishes(cfg, request, &asked) && (asked.flags & CC_ONLY_IF_CACHED);
+}
+
+static bool wants_no_storing(const struct config *cfg, const struct http_head *request)
+{
+    struct cache_control asked;
+    return read_wishes(cfg, request, &asked) && (asked.flags & CC_NO_STORE);
 }
 
 /* Whether one of the cdn-ids in a line of CDN-Loop is `ours`. Commas separate even inside quotes: an open
@@ -111,7 +139,8 @@ void policy_sort_request(const struct config *cfg, const struct http_head *reque
         out->kind = REQUEST_REFUSE;
     else if ((request->method != METHOD_GET && request->method != METHOD_HEAD) || has_content)
         out->kind = REQUEST_PASS;
-    else if (http_has(request, FIELD_AUTHORIZATION) || policy_has_origin_condition(request))
+    else if (http_has(request, FIELD_AUTHORIZATION) || policy_has_origin_condition(request) ||
+             wants_no_storing(cfg, request))
         out->kind = REQUEST_SOLO;
     else
         out->kind = REQUEST_LOOKUP;

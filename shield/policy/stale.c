@@ -20,6 +20,9 @@ bool policy_may_serve_stale(const struct config_route *route, const struct respo
         break;
     case STALE_ERROR:
         break;
+    case STALE_WANTED:
+        longest = INT64_MAX;
+        break;
     case STALE_DISCONNECTED:
         longest = MAX(longest, (int64_t)route->stale.if_disconnected_ms);
         break;

@@ -10,6 +10,7 @@ enum stale_cause {
     STALE_REVALIDATING, /* a refresh is under way, or about to be: stale-while-revalidate */
     STALE_ERROR,        /* the origin answers 500, 502, 503 or 504: stale-if-error */
     STALE_DISCONNECTED, /* no final head from the origin: stale.if_disconnected, stale-if-error */
+    STALE_WANTED,       /* the client's max-stale, where it is obeyed: RFC 9111 section 5.2.1.2 */
     STALE_OVERLOADED,   /* a limit of ours: stale.if_overloaded, stale-while-revalidate, stale-if-error */
 };
 

@@ -337,6 +337,8 @@ static void ask(struct exchange *ex, bool may_join)
         .what = what_to_fetch(ex),
         .waiter = &ex->waiter,
         .may_join = may_join,
+        .only_stored = policy_only_if_cached(ex->env->loop->config, &ex->head),
+        .looked = ex->tries > 0,
         .only_new = ex->released,
     };
     struct cache_reply reply;
@@ -399,7 +401,11 @@ static void classify(struct exchange *ex, const struct flight *f)
     }
     bool was_stale = flight_what(f)->stored != NULL;
     bool get = ex->head.method == METHOD_GET || ex->head.method == METHOD_HEAD;
-    cs->fwd = ex->pass && !get ? FWD_METHOD : was_stale ? FWD_STALE : ex->released ? FWD_URI_MISS : FWD_MISS;
+    bool was_fresh = ex->has_reason && ex->reason == MISSED_REQUEST;
+    cs->fwd = ex->pass && !get ? FWD_METHOD
+              : was_stale      ? (was_fresh ? FWD_REQUEST : FWD_STALE)
+              : ex->released   ? FWD_URI_MISS
+                               : FWD_MISS;
     if (ex->alone && (get || !ex->pass) && !ex->released && !was_stale)
         cs->fwd = FWD_BYPASS;
     if (ex->released)

@@ -289,42 +289,73 @@ static void test_switches(void **state)
 
 static const struct {
     const char *rfc, *lines;
-    int cache_control;
     uint32_t flags;
-    int64_t age_s, lifetime_s;
-    bool is_allowed;
+    bool may;
 } answers[] = {
-    {"plain", "", CLIENT_CC_IGNORE, 0, 0, 60, true},
-    {"9111 3.5", AUTH, CLIENT_CC_IGNORE, 0, 0, 60, false},
-    {"9111 3.5: allowed", AUTH, CLIENT_CC_IGNORE, FACT_AUTH_MAY_SHARE, 0, 60, true},
-    {"an edge cannot force a refetch", CC("no-cache, max-age=0, min-fresh=99"), CLIENT_CC_IGNORE, 0, 0, 60,
-     true},
-    {"9111 5.2.1.4", CC("no-cache"), CLIENT_CC_OBEY, 0, 0, 60, false},
-    {"9111 5.2.1.1: young enough", CC("max-age=10"), CLIENT_CC_OBEY, 0, 10, 60, true},
-    {"9111 5.2.1.1: too old", CC("max-age=10"), CLIENT_CC_OBEY, 0, 11, 60, false},
-    {"9111 5.2.1.1: not stale", CC("max-age=100"), CLIENT_CC_OBEY, 0, 61, 60, false},
-    {"9111 5.2.1.2: but with max-stale", CC("max-age=100, max-stale=5"), CLIENT_CC_OBEY, 0, 61, 60, true},
-    {"9111 5.2.1.2: no more than", CC("max-stale=5"), CLIENT_CC_OBEY, 0, 66, 60, false},
-    {"9111 5.2.1.2: of any age", CC("max-stale"), CLIENT_CC_OBEY, 0, 6600, 60, true},
-    {"9111 5.2.1.3", CC("min-fresh=30"), CLIENT_CC_OBEY, 0, 30, 60, true},
-    {"9111 5.2.1.3: too little left", CC("min-fresh=30"), CLIENT_CC_OBEY, 0, 31, 60, false},
-    {"9111 5.2.1.7", CC("only-if-cached"), CLIENT_CC_OBEY, 0, 0, 60, true},
-    {"9111 3.5 comes first", AUTH CC("max-age=10"), CLIENT_CC_OBEY, 0, 0, 60, false},
+    {"plain", "", 0, true},
+    {"9111 3.5", AUTH, 0, false},
+    {"9111 3.5: allowed", AUTH, FACT_AUTH_MAY_SHARE, true},
 };
 
 static void test_may_answer(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        struct config cfg = policy_config();
-        cfg.client.cache_control = answers[i].cache_control;
-        struct response_facts f = {.response_ms = NOW_MS,
-                                   .initial_age_ms = answers[i].age_s * 1000,
-                                   .lifetime_ms = answers[i].lifetime_s * 1000,
-                                   .flags = answers[i].flags};
+        struct response_facts f = {.flags = answers[i].flags};
         struct test_head asked;
-        bool may = policy_may_answer(&cfg, request_head(&asked, "GET", answers[i].lines), &f, NOW_MS);
-        if (may != answers[i].is_allowed)
+        if (policy_may_answer(request_head(&asked, "GET", answers[i].lines), &f) != answers[i].may)
             fail_msg("%s", answers[i].rfc);
+    }
+}
+
+/* A response that lives for 60 s, of two ages. */
+static const struct {
+    const char *rfc, *lines;
+    int64_t age_s;
+    enum request_wish wish;
+    int64_t later_s;
+    enum request_wish later;
+} wishes[] = {
+    {"nothing", "", 0, WISH_NONE, 61, WISH_NONE},
+    {"9111 5.2.1.1: max-age", CC("max-age=10"), 10, WISH_NONE, 11, WISH_VALIDATED},
+    {"9111 5.2.1.1: 0", CC("max-age=0"), 0, WISH_NONE, 1, WISH_VALIDATED},
+    {"9111 5.2.1.1: nothing stale", CC("max-age=100"), 59, WISH_NONE, 60, WISH_VALIDATED},
+    {"9111 5.2.1.1: invalid", CC("max-age=x"), 0, WISH_NONE, 1, WISH_VALIDATED},
+    {"9111 5.2.1.2: max-stale", CC("max-stale=5"), 65, WISH_STALE, 66, WISH_VALIDATED},
+    {"9111 5.2.1.2: while it is fresh", CC("max-stale=5"), 59, WISH_NONE, 60, WISH_STALE},
+    {"9111 5.2.1.2: of any age", CC("max-stale"), 60, WISH_STALE, 6000000, WISH_STALE},
+    {"9111 5.2.1.2: invalid", CC("max-stale=x"), 60, WISH_STALE, 61, WISH_VALIDATED},
+    {"9111 5.2.1.2: with max-age", CC("max-age=100, max-stale=50"), 100, WISH_STALE, 101, WISH_VALIDATED},
+    {"9111 5.2.1.3: min-fresh", CC("min-fresh=30"), 30, WISH_NONE, 31, WISH_VALIDATED},
+    {"9111 5.2.1.3: contradicts max-stale", CC("min-fresh=0, max-stale=9"), 60, WISH_STALE, 61,
+     WISH_VALIDATED},
+    {"9111 5.2.1.4: no-cache", CC("no-cache"), 0, WISH_VALIDATED, 61, WISH_VALIDATED},
+    {"9111 5.2.1.5: no-store is about storing", CC("no-store"), 0, WISH_NONE, 61, WISH_NONE},
+    {"9111 5.2.1.6: no-transform is never done", CC("no-transform"), 0, WISH_NONE, 61, WISH_NONE},
+    {"9111 5.2.1.7: only-if-cached", CC("only-if-cached"), 0, WISH_NONE, 61, WISH_NONE},
+    {"9111 5.2.3: unknown", CC("x, y=\"no-cache\""), 0, WISH_NONE, 61, WISH_NONE},
+    {"9111 5.4: Pragma", "Pragma: x, No-Cache\n", 0, WISH_VALIDATED, 61, WISH_VALIDATED},
+    {"9111 5.4: beside Cache-Control", CC("max-age=60") "Pragma: no-cache\n", 0, WISH_NONE, 61,
+     WISH_VALIDATED},
+    {"9111 5.4: another", "Pragma: nocache\n", 0, WISH_NONE, 61, WISH_NONE},
+};
+
+static void test_wishes(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
+        struct config cfg = policy_config();
+        struct test_head asked;
+        const struct http_head *request = request_head(&asked, "GET", wishes[i].lines);
+        struct response_facts f = {.response_ms = NOW_MS, .lifetime_ms = 60000};
+        int64_t now_ms = NOW_MS + wishes[i].age_s * 1000, later_ms = NOW_MS + wishes[i].later_s * 1000;
+        assert_int_equal(policy_wish(&cfg, request, &f, now_ms),
+                         WISH_NONE); /* an edge cannot force a refetch */
+        assert_false(policy_only_if_cached(&cfg, request));
+        cfg.client.cache_control = CLIENT_CC_OBEY;
+        if (policy_wish(&cfg, request, &f, now_ms) != wishes[i].wish ||
+            policy_wish(&cfg, request, &f, later_ms) != wishes[i].later)
+            fail_msg("%s", wishes[i].rfc);
+        bool only = strstr(wishes[i].lines, "only-if-cached") != NULL;
+        assert_int_equal(policy_only_if_cached(&cfg, request), only);
     }
 }
 
@@ -375,6 +406,19 @@ static void test_sort(void **state)
         if (v.kind != kinds[i].kind || v.err != kinds[i].err)
             fail_msg("%s: kind %d, %s", kinds[i].why, v.kind, err_name(v.err));
     }
+}
+
+static void test_sort_no_store(void **state) /* RFC 9111 section 5.2.1.5 */
+{
+    struct config cfg = policy_config();
+    struct test_head asked;
+    struct request_verdict v;
+    const struct http_head *request = request_head(&asked, "GET", CC("no-store"));
+    policy_sort_request(&cfg, request, false, &v);
+    assert_int_equal(v.kind, REQUEST_LOOKUP);
+    cfg.client.cache_control = CLIENT_CC_OBEY;
+    policy_sort_request(&cfg, request, false, &v);
+    assert_int_equal(v.kind, REQUEST_SOLO); /* others could not share what comes of it */
 }
 
 static void test_hosts(void **state)
@@ -487,11 +531,13 @@ static void test_routes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),   cmocka_unit_test(test_heuristic_statuses),
-        cmocka_unit_test(test_routes),     cmocka_unit_test(test_request_methods),
-        cmocka_unit_test(test_times),      cmocka_unit_test(test_switches),
-        cmocka_unit_test(test_may_answer), cmocka_unit_test(test_sort),
-        cmocka_unit_test(test_hosts),      cmocka_unit_test(test_invalidates),
+        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_heuristic_statuses),
+        cmocka_unit_test(test_request_methods), cmocka_unit_test(test_times),
+        cmocka_unit_test(test_switches),        cmocka_unit_test(test_may_answer),
+        cmocka_unit_test(test_wishes),          cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_sort_no_store),   cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_invalidates),
+        cmocka_unit_test(test_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

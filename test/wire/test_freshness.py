@@ -27,7 +27,7 @@ FRESH = {
     "s-maxage": [("Cache-Control", "s-maxage=60, max-age=0")],
     "s-maxage before expires": [("Cache-Control", "s-maxage=60"), ("Expires", "0")],
     "max-age before expires": [("Cache-Control", "max-age=60"), ("Expires", date(-100))],
-    "expires": [("Expires", date(60))],
+    "expires": [("Expires", date(3600))],
     "some age": [("Cache-Control", "max-age=60"), ("Age", "30")],
     "guessed": [("Last-Modified", date(-864000))],
     "two lines": [("Cache-Control", "public"), ("Cache-Control", "max-age=60")],

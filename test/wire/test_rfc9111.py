@@ -55,3 +55,86 @@ def test_a_304_updates_what_is_stored(lab):
         assert (answer["Content-Type"], answer["Content-Language"], answer["X-Kept"]) == ("text/b", "de", "1")
         assert answer["Content-Encoding"] == "gzip" and "X-Hop" not in answer.fields
     assert answer.cache["hit"] and origin.count() == 2
+
+
+# ---- 5.2.1: what a request asks of the cache, where that is obeyed ----
+
+OBEY = {"client.cache_control": "obey"}
+
+
+def obedient(lab, reply=None, **kw):
+    """A shield that has /x, and whose origin holds the next request for it."""
+    origin = lab.origin().on("/x", reply or Reply("x", Cache_Control="max-age=60", ETag=ETAG))
+    shield = lab.shield(origin, sets=OBEY, **kw)
+    assert lab.ask(shield, "/x").cache["stored"]
+    origin.hold("/x")
+    return origin, shield
+
+
+@pytest.mark.parametrize("fields", [{"Cache_Control": "no-cache"}, {"Cache_Control": "max-age=0"}, {"Pragma": "no-cache"},
+                                    {"Cache_Control": "min-fresh=61"}])
+def test_what_is_not_wanted_as_it_is_is_validated(lab, fields):
+    origin, shield = obedient(lab, Reply("x", Cache_Control="max-age=60", ETag=ETAG, Age="1"))
+    client = lab.client(shield)
+    client.request("/x", **fields)
+    held = origin.expect("/x")
+    assert held.get("If-None-Match") == ETAG
+    held.respond(304, {"ETag": ETAG, "Cache-Control": "max-age=60"})
+    answer = client.response()
+    assert answer.body == b"x" and answer.cache_status == "shield; fwd=request; fwd-status=304"
+    assert shield.metric("misses_total", reason="request") == 1
+    assert lab.ask(shield, "/x").cache["hit"]
+
+
+@pytest.mark.parametrize("fields", ["max-age=60", "min-fresh=10", "max-stale", "no-transform", "only-if-cached", "x=y"])
+def test_what_is_good_enough_is_a_hit(lab, fields):
+    _, shield = obedient(lab)
+    assert lab.ask(shield, "/x", Cache_Control=fields).cache["hit"]
+
+
+@pytest.mark.parametrize("stored, fields, is_served", [
+    ("", "max-stale", True), ("", "max-stale=100", True), ("", "max-stale=0", False), ("", "max-age=100", False),
+    (", must-revalidate", "max-stale", False), (", s-maxage=0", "max-stale", False), ("", "no-cache, max-stale", False),
+])
+def test_stale_is_served_to_who_takes_it(lab, stored, fields, is_served):
+    """Sections 4.2.4 and 5.2.1.2; what is stale still has to look so."""
+    origin, shield = obedient(lab, Reply("x", Cache_Control="max-age=60" + stored, ETag=ETAG, Age="70"), workers=1)
+    client = lab.client(shield)
+    client.request("/x", Cache_Control=fields)
+    held = origin.expect("/x") # of a refresh, or of the request's own
+    if is_served:
+        answer = client.response()
+        assert answer.cache["hit"] and answer.cache["ttl"] < 0 and answer["Cache-Control"].startswith("max-age=0")
+    held.respond(304, {"ETag": ETAG})
+    if not is_served:
+        assert client.response().cache["fwd"] == "stale"
+
+
+def test_only_if_cached(lab):
+    origin, shield = obedient(lab)
+    assert lab.ask(shield, "/x", Cache_Control="only-if-cached").body == b"x"
+    answer = lab.ask(shield, "/y", Cache_Control="only-if-cached")
+    assert answer.status == 504 and "error=proxy_internal_response" in answer["Proxy-Status"]
+    assert lab.ask(shield, "/x", Cache_Control="only-if-cached, no-cache").status == 504
+    assert origin.count() == 1
+
+
+def test_only_if_cached_finds_what_only_the_disk_has(lab, tmp_path):
+    origin, shield = obedient(lab, store=tmp_path / "store")
+    shield.wait_metric("store_pending_objects", 0)
+    shield.stop()
+    shield = lab.shield(origin, sets=OBEY, store=tmp_path / "store")
+    assert lab.ask(shield, "/x", Cache_Control="only-if-cached").cache["hit"]
+    assert lab.ask(shield, "/y", Cache_Control="only-if-cached").status == 504
+    assert origin.count() == 1
+    origin.on("/y", cacheable("y")) # and nobody remembers anything bad of it
+    assert lab.ask(shield, "/y").cache["stored"] and shield.metric("uncacheable_total", reason="request") == 0
+
+
+def test_no_store_is_neither_stored_nor_shared(lab):
+    origin = lab.origin().on("/x", cacheable("x"))
+    shield = lab.shield(origin, sets=OBEY)
+    assert "stored" not in lab.ask(shield, "/x", Cache_Control="no-store").cache
+    assert lab.ask(shield, "/x").cache_status == "shield; fwd=miss; stored" # the key is not remembered as uncacheable
+    assert lab.ask(shield, "/x", Cache_Control="no-store").cache["hit"] # what was stored before may answer
+    assert origin.count() == 2

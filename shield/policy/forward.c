@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "shield/policy/cache_control.h"
 #include "shield/policy/key.h"
+#include "shield/policy/language.h"
 #include "shield/policy/vary.h"
 
 static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_IF_UNMODIFIED_SINCE |
@@ -73,9 +74,24 @@ static void put_max_forwards(struct buf *out, const struct http_head *head, cons
     buf_put_lit(out, "\r\n");
 }
 
+/* Accept-Language where it has a normal form to go in; what is not well formed has none. */
+static void put_normal_languages(struct buf *out, const struct config *cfg, const struct forward_request *r,
+                                 uint64_t *dropped)
+{
+    struct buf normal = {0};
+    bool wanted = cfg->cache.normalise_language && r->mode != FORWARD_PASS;
+    if (wanted && policy_put_languages(r->head, &normal)) {
+        http_put_field(out, SPAN("Accept-Language"), buf_span(&normal));
+        *dropped |= 1ull << FIELD_ACCEPT_LANGUAGE;
+    }
+    out->failed |= normal.failed;
+    buf_fini(&normal);
+}
+
 static void put_client_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
     uint64_t dropped = dropped_fields(cfg, r);
+    put_normal_languages(out, cfg, r, &dropped);
     for (uint32_t i = 0; i < r->head->n_fields; i++) {
         const struct http_field *f = &r->head->fields[i];
         if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f) ||

@@ -1,6 +1,7 @@
 #include "shield/policy/vary.h"
 
 #include "common/check.h"
+#include "shield/policy/language.h"
 
 /* Orders names as if in lower case. */
 static int compare_names(struct span a, struct span b)
@@ -195,6 +196,18 @@ static bool put_combined(const struct http_head *request, struct span name, stru
     return is_present;
 }
 
+/* The value by which a variant is chosen, as it goes upstream. False when there is none. */
+static bool put_selecting_value(const struct config *cfg, struct span name, const struct http_head *request,
+                                struct buf *out)
+{
+    if (cfg->cache.normalise_encoding && span_eq(name, SPAN("accept-encoding"))) {
+        buf_put_span(out, policy_accept_encoding(request));
+        return true;
+    }
+    bool is_language = cfg->cache.normalise_language && span_eq(name, SPAN("accept-language"));
+    return (is_language && policy_put_languages(request, out)) || put_combined(request, name, out);
+}
+
 /* One field of a variant key: four bytes of length, or of ones when absent, then the value. */
 static void put_field_key(const struct config *cfg, struct span name, const struct http_head *request,
                           struct buf *out)
@@ -202,9 +215,7 @@ static void put_field_key(const struct config *cfg, struct span name, const stru
     size_t at = out->len;
     uint32_t length = UINT32_MAX;
     buf_put(out, &length, sizeof length);
-    if (cfg->cache.normalise_encoding && span_eq(name, SPAN("accept-encoding")))
-        buf_put_span(out, policy_accept_encoding(request));
-    else if (!put_combined(request, name, out))
+    if (!put_selecting_value(cfg, name, request, out))
         return;
     if (out->failed)
         return;

@@ -20,7 +20,7 @@ bool policy_vary_names(const struct http_head *response, struct buf *out);
 
 /* The variant key of `request` for such names: appended to `out`, unambiguous (lengths and presence are part
  * of it). Absent differs from empty; several lines combine; Accept-Encoding is normalised by
- * cache.normalise_encoding. */
+ * cache.normalise_encoding, Accept-Language by cache.normalise_language. */
 void policy_vary_key(const struct config *cfg, struct span names, const struct http_head *request,
                      struct buf *out);
 

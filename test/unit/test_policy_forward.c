@@ -191,6 +191,21 @@ static void test_other_methods(void **state)
                         "GET /?q HTTP/1.1\r\nHost: h\r\nAccept-Encoding: zstd\r\n" TAIL "\r\n");
 }
 
+static void test_languages(void **state)
+{
+    struct config cfg = policy_config();
+    struct test_head t;
+    struct forward_request r = {.method = SPAN("GET"), .host = SPAN("o.example"), .path_query = SPAN("/a?b")};
+    r.head = request_head(&t, "GET", "Accept-Language: de;q=0.5\nX: 1\nAccept-Language: EN\n");
+    assert_string_equal(forwarded(&cfg, &r), START
+                        "Accept-Language: de;q=0.5\r\nX: 1\r\nAccept-Language: EN\r\n" IDENTITY TAIL "\r\n");
+    cfg.cache.normalise_language = true;
+    assert_string_equal(forwarded(&cfg, &r),
+                        START "Accept-Language: en, de;q=0.5\r\nX: 1\r\n" IDENTITY TAIL "\r\n");
+    r.head = request_head(&t, "GET", "Accept-Language: EN_us\n");
+    assert_string_equal(forwarded(&cfg, &r), START "Accept-Language: EN_us\r\n" IDENTITY TAIL "\r\n");
+}
+
 static const struct {
     const char *rfc, *lines;
     int minor;
@@ -362,7 +377,7 @@ int main(void)
         cmocka_unit_test(test_requests),     cmocka_unit_test(test_other_methods),
         cmocka_unit_test(test_store_blocks), cmocka_unit_test(test_updates),
         cmocka_unit_test(test_strip),        cmocka_unit_test(test_cache_status),
-        cmocka_unit_test(test_own_errors),
+        cmocka_unit_test(test_own_errors),   cmocka_unit_test(test_languages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

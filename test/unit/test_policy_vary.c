@@ -119,6 +119,35 @@ static void test_raw_encoding(void **state)
     assert_int_equal(ka.len, 0);
 }
 
+static void test_normal_languages(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool is_match;
+    } rows[] = {
+        {"EN, de;q=0.5", "de;q=0.50, en", true},
+        {"en, de;q=0.5", "en, de;q=0.4", false},
+        {"en, de", "de, en", false},
+        {"en, *_", "en,*_", true}, /* in no normal form */
+        {"en, *_", "en", false},
+    };
+    struct config cfg = policy_config();
+    cfg.cache.normalise_language = true;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_head a, b;
+        struct buf ka = {0}, kb = {0};
+        char line[128];
+        snprintf(line, sizeof line, "Accept-Language: %s\n", rows[i].a);
+        policy_vary_key(&cfg, SPAN("accept-language"), request_head(&a, "GET", line), &ka);
+        snprintf(line, sizeof line, "Accept-Language: %s\n", rows[i].b);
+        policy_vary_key(&cfg, SPAN("accept-language"), request_head(&b, "GET", line), &kb);
+        if (span_eq(buf_span(&ka), buf_span(&kb)) != rows[i].is_match)
+            fail_msg("%s", rows[i].a);
+        buf_fini(&ka);
+        buf_fini(&kb);
+    }
+}
+
 static const struct {
     const char *rfc, *lines, *normal;
 } encodings[] = {
@@ -155,7 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),           cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_pairs),           cmocka_unit_test(test_raw_encoding),
-        cmocka_unit_test(test_accept_encoding),
+        cmocka_unit_test(test_accept_encoding), cmocka_unit_test(test_normal_languages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,3 +158,16 @@ def test_a_variant_is_validated_by_itself(lab):
             answer = lab.ask(shield, "/x", Accept_Language=language)
             assert (answer.status, answer.body) == (200, language.encode())
     assert origin.count() == 4
+
+
+def test_languages_in_normal_form(lab):
+    origin = lab.origin().on("/x", lambda r: Reply(r.get("Accept-Language", "none"), Cache_Control="max-age=60",
+                                                   Vary="Accept-Language"))
+    shield = lab.shield(origin, sets={"cache.normalise_language": "on"})
+    for asked in ("DE-at, de;q=0.9,en;q=0.50", "en;q=0.5, de-AT,fr;q=0, de;q=0.900"):
+        assert lab.ask(shield, "/x", Accept_Language=asked).body == b"de-at, de;q=0.9, en;q=0.5"
+    assert origin.count() == 1
+    for asked in ("de, en", "en, de"):
+        assert lab.ask(shield, "/x", Accept_Language=asked).body == asked.encode()
+    assert lab.ask(shield, "/x").body == b"none"
+    assert origin.count() == 4

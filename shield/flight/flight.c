@@ -384,6 +384,7 @@ void flight_check(struct flight *f)
 void flight_env_init(struct flight_env *env)
 {
     list_init(&env->running);
+    memset(env->told_until_ms, 0, sizeof env->told_until_ms);
 }
 
 void flight_env_stop(struct flight_env *env)

@@ -114,7 +114,8 @@ struct flight_env {
     struct upstream_pool *pool;
     struct disk *disk; /* NULL: memory only */
     struct flight_table table;
-    struct list_node running; /* this loop's flights */
+    struct list_node running;   /* this loop's flights */
+    uint64_t told_until_ms[64]; /* by key hash: the log has been told of a suspicious answer, which will do */
 };
 
 /* Fill the fields above first. */

@@ -5,8 +5,12 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "shield/ops/log.h"
+#include "shield/policy/key.h"
 #include "shield/policy/stored_block.h"
 #include "shield/policy/vary.h"
+
+enum { TELL_AGAIN_MS = 60 * 1000 };
 
 /* ---- what fits where ---- */
 
@@ -32,6 +36,23 @@ static bool fits_disk(const struct flight *f, uint64_t length)
 
 /* ---- heads ---- */
 
+/* Each is counted; the log hears of a key once in a while, however many keys there are. */
+static void tell_of_suspicious(struct flight *f)
+{
+    struct loop *l = f->env->loop;
+    uint64_t *until_ms = &f->env->told_until_ms[f->what.key_hash % ARRAY_LEN(f->env->told_until_ms)];
+    struct buf key = {0};
+    metric_count(l->metrics, SUSPICIOUS_SET_COOKIE);
+    if (loop_now_ms(l) < *until_ms)
+        return;
+    *until_ms = loop_now_ms(l) + TELL_AGAIN_MS;
+    policy_key_show(&key, f->what.key);
+    if (!key.failed)
+        log_warn("origin: %.*s: public and Set-Cookie in one answer; one of the two is probably a mistake",
+                 SPAN_FMT(buf_span(&key)));
+    buf_fini(&key);
+}
+
 void flight_judge(struct flight *f, const struct http_head *response, struct verdict *v)
 {
     const struct config *cfg = f->env->loop->config;
@@ -39,6 +60,8 @@ void flight_judge(struct flight *f, const struct http_head *response, struct ver
     uint64_t seed[2] = {f->what.key_hash, clock_mono_us()};
     if (f->what.route->ttl_jitter > 0)
         facts_jitter(&v->facts, (unsigned)f->what.route->ttl_jitter, XXH3_64bits(seed, sizeof seed));
+    if (v->is_suspicious)
+        tell_of_suspicious(f);
 }
 
 static struct stored_head *make_head(struct flight *f, const struct response_facts *facts, struct span block,

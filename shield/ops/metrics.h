@@ -115,6 +115,8 @@
     X(EVICTIONS_DISK, COUNTER, "shield_evictions_total{tier=\"disk\"}", "Objects evicted, by tier.")        \
     X(RESUMES_OK, COUNTER, "shield_resumes_total{outcome=\"mended\"}", RESUMES_HELP)                        \
     X(RESUMES_FAILED, COUNTER, "shield_resumes_total{outcome=\"failed\"}", RESUMES_HELP)                    \
+    X(SUSPICIOUS_SET_COOKIE, COUNTER, "shield_suspicious_responses_total{kind=\"public_set_cookie\"}",      \
+      "Responses that are probably a mistake of the origin, by kind.")                                      \
     X(VIOLATION_ONE_FLIGHT, COUNTER, "shield_invariant_violations_total{invariant=\"one_flight\"}",         \
       "Broken promises; anything but 0 is a bug.")
 

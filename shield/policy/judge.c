@@ -361,6 +361,7 @@ void policy_judge(const struct config *cfg, const struct config_route *route, co
 
     if (judge_kind(&j, out))
         return;
+    out->is_suspicious = (j.cc.flags & CC_PUBLIC) && http_has(response, FIELD_SET_COOKIE);
     enum uncacheable_reason reason = why_private(&j);
     if (reason != UNCACHEABLE_NONE) {
         settle(out, response->status >= 500 ? USE_ERROR_ALONE : USE_ALONE, reason);

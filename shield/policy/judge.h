@@ -47,6 +47,7 @@ struct verdict {
     enum uncacheable_reason reason;
     bool remember_briefly; /* Set-Cookie or Vary: * : the uncacheable mark lasts 10 s, not uncacheable_ttl */
     bool strip_set_cookie; /* cache.set_cookie: strip */
+    bool is_suspicious;    /* public and Set-Cookie in one answer: probably a mistake of the origin */
     struct response_facts facts;
 };
 

@@ -218,6 +218,29 @@ static void test_heuristic_statuses(void **state) /* RFC 9110 section 15.1 */
     }
 }
 
+static const struct {
+    const char *lines;
+    bool is_suspicious;
+} suspects[] = {
+    {CC("public, max-age=60") "Set-Cookie: a\n", true},
+    {CC("public, private, no-store") "Set-Cookie: a\n", true},
+    {"CDN-Cache-Control: public\nSet-Cookie: a\n", true},
+    {CC("max-age=60") "Set-Cookie: a\n", false},
+    {CC("public, max-age=60"), false},
+};
+
+static void test_suspicious(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(suspects); i++)
+        for (int set_cookie = SET_COOKIE_REFUSE; set_cookie <= SET_COOKIE_STORE; set_cookie++) {
+            struct config cfg = policy_config();
+            cfg.cache.set_cookie = set_cookie;
+            assert_int_equal(judge(&cfg, "GET", "", 200, suspects[i].lines).is_suspicious,
+                             suspects[i].is_suspicious);
+            assert_false(judge(&cfg, "POST", "", 200, suspects[i].lines).is_suspicious);
+        }
+}
+
 static void test_request_methods(void **state)
 {
     struct config cfg = policy_config();
@@ -531,11 +554,17 @@ static void test_routes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_heuristic_statuses),
-        cmocka_unit_test(test_request_methods), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_switches),        cmocka_unit_test(test_may_answer),
-        cmocka_unit_test(test_wishes),          cmocka_unit_test(test_sort),
-        cmocka_unit_test(test_sort_no_store),   cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_heuristic_statuses),
+        cmocka_unit_test(test_request_methods),
+        cmocka_unit_test(test_suspicious),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_may_answer),
+        cmocka_unit_test(test_wishes),
+        cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_sort_no_store),
+        cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_invalidates),
         cmocka_unit_test(test_routes),
     };

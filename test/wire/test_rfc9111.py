@@ -138,3 +138,14 @@ def test_no_store_is_neither_stored_nor_shared(lab):
     assert lab.ask(shield, "/x").cache_status == "shield; fwd=miss; stored" # the key is not remembered as uncacheable
     assert lab.ask(shield, "/x", Cache_Control="no-store").cache["hit"] # what was stored before may answer
     assert origin.count() == 2
+
+
+# ---- what is probably a mistake ----
+
+def test_public_and_set_cookie_are_told_of(lab):
+    origin = lab.origin().on_all(lambda r: Reply("x", Cache_Control="public, max-age=60", Set_Cookie="a=b"))
+    shield = lab.shield(origin)
+    for _ in range(3):
+        assert "stored" not in lab.ask(shield, "/x").cache
+    assert shield.metric("suspicious_responses_total", kind="public_set_cookie") == 3
+    assert shield.log.count("/x: public and Set-Cookie in one answer") == 1

@@ -312,7 +312,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     struct buf *scratch = loop_scratch(l);
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
-    struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, scratch) : NULL;
+    struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, now_ms, scratch) : NULL;
     if (o != NULL && !policy_may_answer(q->what.head, &object_head(o)->facts))
         o = NULL; /* neither served nor validated for this request */
     const struct response_facts *facts = o != NULL ? &object_head(o)->facts : NULL;

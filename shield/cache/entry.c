@@ -142,26 +142,32 @@ bool entry_set_names(struct entry *e, struct span names)
 }
 
 struct object *entry_find_variant(const struct entry *e, const struct config *cfg,
-                                  const struct http_head *request, struct buf *scratch)
+                                  const struct http_head *request, int64_t now_ms, struct buf *scratch)
 {
     struct span names = {0}; /* whose key `scratch` holds */
+    struct object *unvaried = NULL;
     bool have_key = false;
     for (const struct variant *v = e->variants; v != NULL; v = v->next) {
         const struct stored_head *h = object_head(v->object);
         if (object_flags(v->object) & OBJECT_UNWANTED) /* the store gave it up after chunks had left memory */
             continue;
-        if (h->names.len == 0)
-            return v->object;
+        if (h->names.len == 0) {
+            unvaried = v->object; /* there is only one */
+            continue;
+        }
         if (!have_key || !span_eq(names, h->names)) {
             scratch->len = 0;
             policy_vary_key(cfg, h->names, request, scratch);
             names = h->names;
             have_key = !scratch->failed;
         }
-        if (have_key && span_eq(buf_span(scratch), h->variant))
+        if (!have_key || !span_eq(buf_span(scratch), h->variant))
+            continue;
+        /* one that forgot its Vary gives way, but not to what is stale: an origin may have stopped to vary */
+        if (unvaried == NULL || facts_reusable(&h->facts, now_ms))
             return v->object;
     }
-    return NULL;
+    return unvaried;
 }
 
 static bool same_variant(const struct object *a, const struct object *b)

@@ -48,9 +48,10 @@ void shard_tidy(struct shard *s, struct entry *e, uint64_t now_ms);
 
 bool entry_set_names(struct entry *e, struct span names);
 
-/* The variant that `request` selects, or NULL. `scratch` is overwritten. */
+/* The variant that `request` selects, or NULL: the newest that matches, one with a Vary before one without
+ * (RFC 9111 section 4.1). `now_ms` is wall time. `scratch` is overwritten. */
 struct object *entry_find_variant(const struct entry *e, const struct config *cfg,
-                                  const struct http_head *request, struct buf *scratch);
+                                  const struct http_head *request, int64_t now_ms, struct buf *scratch);
 /* Put `o` in the place of the same variant, or in front; gives the references that fall out (at most two: the
  * replaced one, and the oldest above max_variants). Takes a reference to `o`. Returns false without memory.
  */

@@ -14,14 +14,14 @@ static struct entry *add(struct shard *s, const char *key)
 }
 
 /* An object that varies on `names` as a request with `lines` selects it. */
-static struct object *varying(const char *names, const char *lines)
+static struct object *living(const char *names, const char *lines, int64_t lifetime_ms)
 {
     struct config cfg = policy_config();
     struct test_head t;
     struct buf variant = {0};
     policy_vary_key(&cfg, span_of(names), request_head(&t, "GET", lines), &variant);
     buf_put(&variant, "", 1);
-    struct stored_head_parts parts = {.facts = {.status = 200},
+    struct stored_head_parts parts = {.facts = {.status = 200, .lifetime_ms = lifetime_ms},
                                       .block = SPAN("HTTP/1.1 200 OK\r\n"),
                                       .key = SPAN("k"),
                                       .names = span_of(names),
@@ -33,6 +33,11 @@ static struct object *varying(const char *names, const char *lines)
     object_seal(o);
     buf_fini(&variant);
     return o;
+}
+
+static struct object *varying(const char *names, const char *lines)
+{
+    return living(names, lines, 0);
 }
 
 /* Put it; what falls out is counted and dropped. */
@@ -51,7 +56,7 @@ static struct object *find(struct entry *e, const char *lines)
     struct config cfg = policy_config();
     struct test_head t;
     struct buf scratch = {0};
-    struct object *o = entry_find_variant(e, &cfg, request_head(&t, "GET", lines), &scratch);
+    struct object *o = entry_find_variant(e, &cfg, request_head(&t, "GET", lines), 0, &scratch);
     buf_fini(&scratch);
     return o;
 }
@@ -110,6 +115,28 @@ static void the_table_grows(void **state)
 }
 
 /* ---- variants ---- */
+
+static void one_without_vary_gives_way(void **state) /* RFC 9111 section 4.1 */
+{
+    static const struct {
+        int64_t varied_ms, unvaried_ms;
+        bool gives_way;
+    } rows[] = {{9, 9, true}, {9, 0, true}, {0, 9, false}, {0, 0, false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct shard s;
+        struct object *varied = living("x", "X: 1\n", rows[i].varied_ms);
+        struct object *unvaried = living("", "", rows[i].unvaried_ms);
+        assert_true(shard_init(&s));
+        struct entry *e = add(&s, "k");
+        put(e, varied, 64);
+        put(e, unvaried, 64);
+        assert_ptr_equal(find(e, "X: 1\n"), rows[i].gives_way ? varied : unvaried);
+        assert_ptr_equal(find(e, "X: 2\n"), unvaried);
+        shard_fini(&s);
+        object_unref(&varied);
+        object_unref(&unvaried);
+    }
+}
 
 static void each_request_finds_its_variant(void **state)
 {
@@ -340,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(the_table_grows),
+        cmocka_unit_test(one_without_vary_gives_way),
         cmocka_unit_test(each_request_finds_its_variant),
         cmocka_unit_test(vary_may_change),
         cmocka_unit_test(the_same_variant_is_replaced),

@@ -413,6 +413,11 @@ uint32_t flight_retry_after_s(const struct flight *f)
     return f->retry_after_s;
 }
 
+struct span flight_withheld(const struct flight *f)
+{
+    return f->withheld;
+}
+
 bool flight_was_validated(const struct flight *f)
 {
     return f->validated;

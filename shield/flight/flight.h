@@ -158,6 +158,8 @@ struct object *flight_object(const struct flight *f);
 uint64_t flight_announced_length(const struct flight *f);
 /* What the origin's Retry-After asks for, held down to flight.retry_after_max; 0: nothing. After its head. */
 uint32_t flight_retry_after_s(const struct flight *f);
+/* After FLIGHT_HEAD, for the leader: fields that nobody else may have (withheld.h), with CRLF each. */
+struct span flight_withheld(const struct flight *f);
 /* After FLIGHT_HEAD: how it came to be. */
 bool flight_was_validated(const struct flight *f); /* a 304 renewed a stored object */
 bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what was to be validated, stale */

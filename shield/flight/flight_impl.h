@@ -67,6 +67,7 @@ struct flight {
     struct object *object;
     struct span asked_names, asked_variant;
     uint64_t announced_length;
+    struct span withheld; /* the leader's alone */
     uint32_t retry_after_s;
     bool validated, from_disk, stale, kept;
 

@@ -9,6 +9,7 @@
 #include "shield/policy/key.h"
 #include "shield/policy/stored_block.h"
 #include "shield/policy/vary.h"
+#include "shield/policy/withheld.h"
 
 enum { TELL_AGAIN_MS = 60 * 1000 };
 
@@ -113,6 +114,16 @@ static void choose_place(struct flight *f, uint64_t length)
         too_large(f);
 }
 
+/* What is not stored with the response, and not shared either, still goes to whom it was fetched for. */
+static void keep_withheld(struct flight *f, const struct http_head *head)
+{
+    struct buf withheld = {0};
+    withheld_put(&withheld, head);
+    if (!withheld.failed && withheld.len > 0)
+        f->withheld = arena_span(&f->arena, buf_span(&withheld));
+    buf_fini(&withheld);
+}
+
 int flight_take_object(struct flight *f, const struct http_head *head, uint64_t length)
 {
     struct buf block = {0}, names = {0};
@@ -128,6 +139,7 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
     buf_fini(&names);
     if (f->object == NULL)
         return ERR_NOMEM;
+    keep_withheld(f, head);
     choose_place(f, length);
     return 0;
 }
@@ -152,14 +164,14 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
     buf_fini(&whole);
 }
 
-/* The new answer may bring a Set-Cookie that is not to be stored. */
-static void strip_cookies(struct buf *block)
+/* The new answer may bring what is not to be stored. */
+static void strip(struct buf *block, bool set_cookie)
 {
     struct stored_block parsed;
     struct buf stripped = {0};
     buf_put_lit(block, "\r\n");
     if (!block->failed && stored_block_parse(&parsed, buf_span(block)))
-        policy_strip_block(&stripped, &parsed.head);
+        policy_strip_block(&stripped, &parsed.head, set_cookie);
     buf_fini(block);
     *block = stripped;
 }
@@ -176,8 +188,7 @@ static struct object *renew(struct flight *f, struct object *old, const struct h
     if (stored_block_parse(&parsed, (struct span){was->block.p, was->block.len + 2})) {
         policy_update_block(&block, f->env->loop->config, &parsed.head, answer, clock_wall_ms() / 1000);
         judge_updated(f, old, &block, answer, v);
-        if (v->strip_set_cookie)
-            strip_cookies(&block);
+        strip(&block, v->strip_set_cookie);
         if (!block.failed && block.len > 0)
             h = make_head(f, &v->facts, buf_span(&block), was->names);
     }
@@ -208,6 +219,7 @@ int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
     f->object = renew(f, f->what.stored, not_modified, &f->verdict);
     if (f->object == NULL)
         return ERR_NOMEM;
+    keep_withheld(f, not_modified);
     f->validated = true;
     f->announced_length = object_length(f->object);
     f->storing = judge_allows_storing(f);

@@ -37,7 +37,8 @@ struct forward_request {
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r);
 
 /* The stored form of a response head: status line and end-to-end fields, each with CRLF, and no empty line.
- * Without hop-by-hop fields, Content-Length, Age, and (when told) Set-Cookie; with a Date if it had none
+ * Without hop-by-hop fields, Content-Length, Age, what is withheld
+ * (withheld.h) and (when told) Set-Cookie; with a Date if it had none
  * (`now_s`) and "Via: 1.1 shield" behind upstream's. */
 void policy_store_block(struct buf *out, const struct config *cfg, const struct http_head *response,
                         bool strip_set_cookie, int64_t now_s);
@@ -48,9 +49,9 @@ void policy_store_block(struct buf *out, const struct config *cfg, const struct 
 void policy_update_block(struct buf *out, const struct config *cfg, const struct http_head *stored,
                          const struct http_head *not_modified, int64_t now_s);
 
-/* The stored block without Set-Cookie: a 304 may bring one into policy_update_block's result, and judge,
- * which has to see it there, then says strip_set_cookie. */
-void policy_strip_block(struct buf *out, const struct http_head *stored);
+/* The stored block without what a 304 may have brought into policy_update_block's result, where judge has to
+ * see it first: what is withheld (withheld.h), and Set-Cookie when told. */
+void policy_strip_block(struct buf *out, const struct http_head *stored, bool strip_set_cookie);
 
 /* The value of one Cache-Status member of ours (RFC 9211), e.g. "shield; hit; ttl=55". */
 enum cache_status_fwd {

@@ -2,6 +2,7 @@
 
 #include "common/http_date.h"
 #include "shield/policy/stale.h"
+#include "shield/policy/withheld.h"
 
 static const uint64_t never_stored =
     1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_AGE | 1ull << FIELD_TRANSFER_ENCODING;
@@ -55,10 +56,12 @@ void policy_store_block(struct buf *out, const struct config *cfg, const struct 
     uint64_t dropped = never_stored | 1ull << FIELD_VIA;
     if (strip_set_cookie)
         dropped |= 1ull << FIELD_SET_COOKIE;
+    struct withheld withheld;
+    withheld_read(response, &withheld);
     put_status_line(out, response);
     for (uint32_t i = 0; i < response->n_fields; i++) {
         const struct http_field *f = &response->fields[i];
-        if (!is_one_of(dropped, f->id) && !http_is_hop_by_hop(response, f))
+        if (!is_one_of(dropped, f->id) && !http_is_hop_by_hop(response, f) && !withheld_has(&withheld, f))
             http_put_field(out, f->name, f->value);
     }
     if (!http_has(response, FIELD_DATE)) /* RFC 9110 section 6.6.1 */
@@ -104,10 +107,15 @@ void policy_update_block(struct buf *out, const struct config *cfg, const struct
         put_via(out, cfg, not_modified);
 }
 
-void policy_strip_block(struct buf *out, const struct http_head *stored)
+void policy_strip_block(struct buf *out, const struct http_head *stored, bool strip_set_cookie)
 {
+    struct withheld withheld;
+    withheld_read(stored, &withheld);
     put_status_line(out, stored);
-    for (uint32_t i = 0; i < stored->n_fields; i++)
-        if (stored->fields[i].id != FIELD_SET_COOKIE)
-            http_put_field(out, stored->fields[i].name, stored->fields[i].value);
+    for (uint32_t i = 0; i < stored->n_fields; i++) {
+        const struct http_field *f = &stored->fields[i];
+        bool is_stripped = strip_set_cookie && f->id == FIELD_SET_COOKIE;
+        if (!is_stripped && !withheld_has(&withheld, f))
+            http_put_field(out, f->name, f->value);
+    }
 }

@@ -5,6 +5,7 @@
 #include "shield/policy/cache_control.h"
 #include "shield/policy/conditional.h"
 #include "shield/policy/vary.h"
+#include "shield/policy/withheld.h"
 
 #define HEURISTIC_MAX_S INT64_C(86400)
 
@@ -106,7 +107,7 @@ static enum uncacheable_reason why_private(const struct judgement *j)
 {
     if (forbids_storing(j))
         return UNCACHEABLE_NO_STORE;
-    if (j->cc.flags & (CC_PRIVATE | CC_PRIVATE_FIELDS))
+    if (j->cc.flags & CC_PRIVATE)
         return UNCACHEABLE_PRIVATE;
     if (http_has(j->response, FIELD_SET_COOKIE) && j->route->set_cookie == SET_COOKIE_REFUSE)
         return UNCACHEABLE_SET_COOKIE;
@@ -263,7 +264,7 @@ static void gather_facts(struct judgement *j, struct response_facts *f)
     };
     f->lifetime_ms = lifetime_s(j, &f->flags) * 1000;
     set_route_lifetime(j, f);
-    if (j->cc.flags & (CC_NO_CACHE | CC_NO_CACHE_FIELDS)) /* the qualified form is obeyed as the plain one */
+    if (j->cc.flags & CC_NO_CACHE)
         f->flags |= FACT_NO_CACHE;
     if (j->cc.flags & (CC_MUST_REVALIDATE | CC_PROXY_REVALIDATE))
         f->flags |= FACT_MUST_REVALIDATE;
@@ -279,6 +280,16 @@ static void gather_facts(struct judgement *j, struct response_facts *f)
         f->flags |= FACT_REQUEST_COOKIE;
 }
 
+/* Names that cannot be kept apart from the rest: the directive is about all of it then (RFC 9111 sections
+ * 5.2.2.4 and 5.2.2.7). */
+static void widen_to_all(struct cache_control *cc)
+{
+    if (cc->flags & CC_PRIVATE_FIELDS)
+        cc->flags |= CC_PRIVATE;
+    if (cc->flags & CC_NO_CACHE_FIELDS)
+        cc->flags |= CC_NO_CACHE;
+}
+
 static void gather(struct judgement *j, const struct config *cfg, const struct config_route *route,
                    const struct http_head *request, const struct http_head *response, int64_t request_ms,
                    int64_t response_ms)
@@ -290,6 +301,9 @@ static void gather(struct judgement *j, const struct config *cfg, const struct c
                             .request_ms = request_ms,
                             .response_ms = response_ms};
     bool is_general = cache_control_govern(response, &j->cc) == FIELD_CACHE_CONTROL;
+    struct withheld withheld;
+    if ((j->cc.flags & (CC_PRIVATE_FIELDS | CC_NO_CACHE_FIELDS)) && !withheld_read(response, &withheld))
+        widen_to_all(&j->cc);
     if (route->cache == CACHE_FORCE)
         j->cc.flags &= ~(CC_NO_STORE | CC_PRIVATE | CC_PRIVATE_FIELDS | CC_NO_CACHE | CC_NO_CACHE_FIELDS);
     j->obeys_expires = is_general && http_has(response, FIELD_EXPIRES);

@@ -98,6 +98,7 @@ static void put_tail(struct exchange *ex)
     put_age(ex);
     if (ex->waiter.flight != NULL && flight_was_resumed(ex->waiter.flight))
         ex->cache_status.detail = "resumed";
+    buf_put_span(&ex->out, ex->withheld);
     buf_put_lit(&ex->out, "Cache-Status: ");
     policy_put_cache_status(&ex->out, ex->env->loop->config, &ex->cache_status);
     buf_put_lit(&ex->out, "\r\n");

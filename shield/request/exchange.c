@@ -428,6 +428,8 @@ static void on_flight_head(struct exchange *ex)
     ex->object = object_ref(flight_object(f));
     ex->announced_length = flight_announced_length(f);
     ex->is_kept = flight_is_stored(f);
+    if (ex->waiter.is_leader && flight_withheld(f).len > 0)
+        ex->withheld = arena_span(&ex->arena, flight_withheld(f));
     ex->wait_us = (int64_t)(clock_mono_us() - ex->waiter.joined_us);
     classify(ex, f);
     if (ex->pass)
@@ -449,6 +451,7 @@ void exchange_retry(struct exchange *ex)
 {
     reader_stop(ex);
     object_unref(&ex->object);
+    ex->withheld.len = 0;
     ask_again(ex);
 }
 
@@ -458,6 +461,7 @@ void exchange_release(struct exchange *ex)
     leave_flight(ex, FATE_RELEASED);
     reader_stop(ex);
     object_unref(&ex->object);
+    ex->withheld.len = 0;
     ex->waits_for_range = false;
     ex->released = true;
     ask(ex, true);

@@ -55,10 +55,11 @@ struct exchange {
     /* the answer */
     struct object *object;
     uint64_t announced_length;
-    struct buf out;      /* our parts of the head, or a whole answer of our own */
-    size_t prefix_bytes; /* of `out`: they stand before the stored block, the rest behind it */
-    struct span block;   /* the stored block, or what it becomes when stale */
-    size_t block_skip;   /* of the block: what the prefix replaces */
+    struct span withheld; /* fields of the answer that are ours alone: flight_withheld */
+    struct buf out;       /* our parts of the head, or a whole answer of our own */
+    size_t prefix_bytes;  /* of `out`: they stand before the stored block, the rest behind it */
+    struct span block;    /* the stored block, or what it becomes when stale */
+    size_t block_skip;    /* of the block: what the prefix replaces */
     int status;
     enum out_framing framing;
     bool head_sent, last_chunk_sent, waits_for_range, wants_whole;

@@ -226,6 +226,9 @@ static const struct {
      "Date: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nVia: 1.1 shield\r\n"},
     {"Set-Cookie stripped", "Date: x\nSet-Cookie: a\nSet-Cookie: b\n", 1, true,
      "Date: x\r\nVia: 1.1 shield\r\n"},
+    {"9111 3.1: what is withheld",
+     "Date: x\nCache-Control: private=\"x-a\", no-cache=\"X-B\"\nX-A: 1\nX-B: 2\nX-C: 3\n", 1, false,
+     "Date: x\r\nCache-Control: private=\"x-a\", no-cache=\"X-B\"\r\nX-C: 3\r\nVia: 1.1 shield\r\n"},
     {"9211 2: upstream's Cache-Status stays", "Date: x\nCache-Status: a; hit\n", 1, false,
      "Date: x\r\nCache-Status: a; hit\r\nVia: 1.1 shield\r\n"},
 };
@@ -302,8 +305,14 @@ static void test_strip(void **state)
 {
     struct test_head t;
     struct buf out = {0};
-    policy_strip_block(&out, response_head(&t, 404, "Via: 1.1 shield\nSet-Cookie: a\nX: 1\nset-cookie: b\n"));
-    assert_string_equal(text_of(&out), "HTTP/1.1 404 Not Found\r\nVia: 1.1 shield\r\nX: 1\r\n");
+    const struct http_head *h = response_head(
+        &t, 404, "Set-Cookie: a\nX: 1\nset-cookie: b\nCache-Control: no-cache=\"x-a\"\nX-A: 1\n");
+    policy_strip_block(&out, h, true);
+    assert_string_equal(text_of(&out),
+                        "HTTP/1.1 404 Not Found\r\nX: 1\r\nCache-Control: no-cache=\"x-a\"\r\n");
+    buf_fini(&out);
+    policy_strip_block(&out, h, false);
+    assert_non_null(strstr(text_of(&out), "Set-Cookie: a\r\nX: 1\r\nset-cookie: b\r\n"));
     buf_fini(&out);
 }
 

@@ -38,6 +38,8 @@ FRESH = {
     "surrogate": [("Surrogate-Control", 'max-age=60+30, content="ESI/1.0"'), ("Cache-Control", "private")],
     "targeted, but invalid": [("CDN-Cache-Control", "no-store,"), ("Cache-Control", "max-age=60")],
     "immutable": [("Cache-Control", "max-age=60, immutable")],
+    "private with fields": [("Cache-Control", 'private="x-a", max-age=60')],
+    "no-cache with fields": [("Cache-Control", 'no-cache="x-a", max-age=60')],
 }
 
 
@@ -56,7 +58,7 @@ STALE = {
     "no-store": [("Cache-Control", "no-store, max-age=60")],
     "no-store on another line": [("Cache-Control", "max-age=60"), ("Cache-Control", "no-store")],
     "private": [("Cache-Control", "private, max-age=60")],
-    "private with fields": [("Cache-Control", 'private="x-a", max-age=60')],
+    "private with fields that we need": [("Cache-Control", 'private="date", max-age=60')],
     "no-cache": [("Cache-Control", "no-cache, max-age=60")],
     "expires past": [("Expires", date(-60))],
     "expires is now": [("Expires", date(0)), ("Date", date(0))],

@@ -57,6 +57,41 @@ def test_a_304_updates_what_is_stored(lab):
     assert answer.cache["hit"] and origin.count() == 2
 
 
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("directive", ['private="x-a, X-B"', 'no-cache="X-A,x-b"'])
+def test_named_fields_are_their_first_readers_alone(lab, tmp_path, directive, store):
+    """Sections 3.1, 5.2.2.4 and 5.2.2.7."""
+    origin = lab.origin()
+    shield = lab.shield(origin, store=tmp_path / "store" if store else None)
+    leader, joined = lab.client(shield), lab.client(shield)
+    leader.request("/x")
+    held = origin.expect("/x")
+    joined.request("/x")
+    shield.wait_metric("collapsed_requests_total", 1)
+    held.respond(200, [("Cache-Control", directive + ", max-age=60"), ("X-A", "1"), ("X-B", "2"), ("X-C", "3")], b"x")
+    first = leader.response()
+    assert (first["X-A"], first["X-B"], first["X-C"]) == ("1", "2", "3")
+    answers = [joined.response(), lab.ask(shield, "/x")]
+    if store:
+        shield.wait_metric("store_pending_objects", 0)
+        shield.stop()
+        answers.append(lab.ask(lab.shield(origin, store=tmp_path / "store"), "/x"))
+    for answer in answers:
+        assert "X-A" not in answer.fields and "X-B" not in answer.fields
+        assert (answer["X-C"], answer.body) == ("3", b"x")
+    assert origin.count() == 1
+
+
+def test_a_304_brings_its_named_fields_to_its_reader_alone(lab):
+    origin = lab.origin().on("/x", Reply("x", Cache_Control='private="x-a", max-age=0', ETag=ETAG, X_A="1"))
+    shield = lab.shield(origin)
+    assert lab.ask(shield, "/x")["X-A"] == "1"
+    origin.on("/x", Reply(status=304, Cache_Control='private="x-a", max-age=60', ETag=ETAG, X_A="2"))
+    assert lab.ask(shield, "/x")["X-A"] == "2"
+    hit = lab.ask(shield, "/x")
+    assert hit.cache["hit"] and "X-A" not in hit.fields
+
+
 # ---- 5.2.1: what a request asks of the cache, where that is obeyed ----
 
 OBEY = {"client.cache_control": "obey"}

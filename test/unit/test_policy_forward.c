@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "common/sf.h"
 #include "shield/policy/forward.h"
 
 /* What every request upstream ends with, after the client's own fields. */
@@ -335,6 +336,27 @@ static const struct {
     {{.fwd = FWD_PARTIAL, .fwd_status = 206}, "shield; fwd=partial; fwd-status=206"},
 };
 
+/* RFC 9211 section 2 and RFC 9209 section 2: a list of one member, a token with parameters. */
+static void require_one_token(const struct buf *field_line)
+{
+    struct test_head t;
+    struct buf lines = {0};
+    struct sf_it it = {0};
+    struct sf_member m;
+    buf_put_span(&lines, buf_span(field_line));
+    buf_put(&lines, "", 1);
+    const struct http_head *h = response_head(&t, 200, lines.p);
+    assert_int_equal(sf_count(h, t.fields[0].name, SF_LIST), 1);
+    assert_true(sf_next(h, t.fields[0].name, SF_LIST, &it, &m));
+    assert_int_equal(m.value.type, SF_TOKEN);
+    for (struct sf_member p; sf_parameter_next(&m.value.parameters, &p);)
+        if (span_eq(p.key, SPAN("fwd")) || span_eq(p.key, SPAN("error")))
+            assert_int_equal(p.value.type, SF_TOKEN);
+        else if (span_eq(p.key, SPAN("ttl")) || span_eq(p.key, SPAN("fwd-status")))
+            assert_int_equal(p.value.type, SF_INTEGER);
+    buf_fini(&lines);
+}
+
 static void test_cache_status(void **state)
 {
     struct config cfg = policy_config();
@@ -342,6 +364,10 @@ static void test_cache_status(void **state)
         struct buf out = {0};
         policy_put_cache_status(&out, &cfg, &statuses[i].status);
         assert_string_equal(text_of(&out), statuses[i].text);
+        struct buf line = {0};
+        buf_printf(&line, "Cache-Status: %s\n", statuses[i].text);
+        require_one_token(&line);
+        buf_fini(&line);
         buf_fini(&out);
     }
     struct buf out = {0};
@@ -375,7 +401,9 @@ static void test_own_errors(void **state) /* RFC 9209 section 2.3 */
     for (int err = 1; err < ERR_COUNT; err++) { /* each has a type */
         struct buf out = {0};
         policy_put_own_error(&out, &cfg, err, 0);
-        assert_true(out.len > sizeof "Proxy-Status: shield; error=");
+        out.len -= 2;
+        buf_put_lit(&out, "\n");
+        require_one_token(&out);
         buf_fini(&out);
     }
 }

@@ -547,12 +547,21 @@ static void mark_error(struct shard *s, struct entry *e, int err)
     trim_marks(s);
 }
 
+/* A 304 or a HEAD has renewed what is stored, and it may vary on something else now: the old head goes. */
+static void drop_renewed(struct shard *s, const struct flight *f, struct object **was)
+{
+    const struct flight_request *what = flight_what(f);
+    struct entry *e = shard_find(s, what->key_hash, what->key);
+    if (what->stored != NULL && (flight_was_validated(f) || what->method == METHOD_HEAD))
+        entry_take_variant(e, what->stored, was);
+}
+
 static bool on_ended(void *ctx, struct flight *f, struct object *object, int err)
 {
     struct cache *c = ctx;
     struct loop *l = loop_current();
     const struct flight_request *what = flight_what(f);
-    struct object *fallen[2] = {NULL, NULL};
+    struct object *fallen[2] = {NULL, NULL}, *was[2] = {NULL, NULL};
     struct shard *s = shard_of(c, what->key_hash);
     bool put = false;
     bool dropped = object == NULL && err == 0 && flight_was_validated(f); /* a 304 forbids to keep it */
@@ -570,11 +579,14 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
         mark_unavailable(s, e, f);
     else if (e != NULL && (err == ERR_SERVER_ERROR || is_no_answer(f, err)))
         mark_error(s, e, err);
+    if (put)
+        drop_renewed(s, f, &was[0]);
     e = shard_find(s, what->key_hash, what->key); /* marking may have tidied it away */
     if (e != NULL)
         shard_tidy(s, e, loop_now_ms(l));
     pthread_mutex_unlock(&s->lock);
     drop_fallen(c, fallen);
+    drop_fallen(c, was);
     if (put)
         keep_in_ram(c, object);
     if (dropped && c->disk != NULL)

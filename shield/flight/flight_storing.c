@@ -146,9 +146,10 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
 
 /* ---- renewal by a 304 ---- */
 
-/* The updated head as if it had come whole: its age is the new answer's (RFC 9111 section 4.3.4). */
+/* The updated head as if it had come whole: its age is the new answer's (RFC 9111 section 4.3.4), and what it
+ * varies on may have changed. */
 static void judge_updated(struct flight *f, const struct object *old, const struct buf *block,
-                          const struct http_head *answer, struct verdict *v)
+                          const struct http_head *answer, struct verdict *v, struct buf *names)
 {
     struct stored_block parsed;
     struct buf whole = {0};
@@ -156,11 +157,13 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
     if (http_has(answer, FIELD_AGE))
         http_put_field(&whole, SPAN("Age"), http_value(answer, FIELD_AGE));
     buf_put_lit(&whole, "\r\n");
-    if (!whole.failed && stored_block_parse(&parsed, buf_span(&whole)))
+    if (!whole.failed && stored_block_parse(&parsed, buf_span(&whole))) {
         flight_judge(f, &parsed.head, v);
-    else /* use it once, for its own client */
+        policy_vary_names(&parsed.head, names);
+    } else { /* use it once, for its own client */
         *v = (struct verdict){
             .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts};
+    }
     buf_fini(&whole);
 }
 
@@ -183,16 +186,17 @@ static struct object *renew(struct flight *f, struct object *old, const struct h
 {
     const struct stored_head *was = object_head(old);
     struct stored_block parsed;
-    struct buf block = {0};
+    struct buf block = {0}, names = {0};
     struct stored_head *h = NULL;
     if (stored_block_parse(&parsed, (struct span){was->block.p, was->block.len + 2})) {
         policy_update_block(&block, f->env->loop->config, &parsed.head, answer, clock_wall_ms() / 1000);
-        judge_updated(f, old, &block, answer, v);
+        judge_updated(f, old, &block, answer, v, &names);
         strip(&block, v->strip_set_cookie);
-        if (!block.failed && block.len > 0)
-            h = make_head(f, &v->facts, buf_span(&block), was->names);
+        if (!block.failed && !names.failed && block.len > 0)
+            h = make_head(f, &v->facts, buf_span(&block), buf_span(&names));
     }
     buf_fini(&block);
+    buf_fini(&names);
     return h != NULL ? object_with_head(old, h) : NULL;
 }
 

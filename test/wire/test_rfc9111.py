@@ -145,6 +145,23 @@ def test_stale_is_served_to_who_takes_it(lab, stored, fields, is_served):
         assert client.response().cache["fwd"] == "stale"
 
 
+@pytest.mark.parametrize("store", [False, True])
+def test_a_304_may_add_a_vary(lab, tmp_path, store):
+    """Sections 3.2 and 4.1: what is stored varies from then on, and is the variant of who asked."""
+    origin, shield = obedient(lab, store=tmp_path / "store" if store else None)
+    origin.on("/x", Reply(status=304, ETag=ETAG, Cache_Control="max-age=60", Vary="X-A"))
+    assert lab.ask(shield, "/x", X_A="1", Cache_Control="no-cache").body == b"x"
+    origin.on("/x", lambda r: cacheable(r.get("X-A"), Vary="X-A"))
+    if store:
+        shield.wait_metric("store_pending_objects", 0)
+        shield.stop()
+        shield = lab.shield(origin, sets=OBEY, store=tmp_path / "store")
+    assert lab.ask(shield, "/x", X_A="2").body == b"2"
+    hit = lab.ask(shield, "/x", X_A="1")
+    assert hit.cache["hit"] and hit.body == b"x"
+    assert origin.count() == 3
+
+
 def test_only_if_cached(lab):
     origin, shield = obedient(lab)
     assert lab.ask(shield, "/x", Cache_Control="only-if-cached").body == b"x"

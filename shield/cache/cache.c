@@ -480,6 +480,44 @@ static void drop_stored(struct entry *e, const struct flight_request *what, stru
         entry_take_variant(e, what->stored, &fallen[0]);
 }
 
+/* ---- invalidation ---- */
+
+/* Gives the epoch that begins with it. */
+static uint32_t invalidate(struct cache *c, struct span key, uint64_t hash, uint64_t mono_ms)
+{
+    struct shard *s = shard_of(c, hash);
+    struct variant *dropped = NULL;
+    pthread_mutex_lock(&s->lock);
+    uint32_t epoch = ++*epoch_of(c, hash);
+    struct entry *e = shard_find(s, hash, key);
+    if (e != NULL) {
+        dropped = e->variants;
+        e->variants = NULL;
+        e->n_variants = 0;
+        list_each_safe (
+            n, &e->flights) { /* what they bring may be older than the change: nobody new joins them */
+            struct flight *f = flight_of_table_link(n);
+            unlink_flight(c, f);
+            flight_fence(f);
+        }
+        shard_tidy(s, e, mono_ms);
+    }
+    pthread_mutex_unlock(&s->lock);
+    while (dropped != NULL) {
+        struct variant *v = dropped;
+        dropped = v->next;
+        object_set_flags(v->object, OBJECT_UNWANTED, 0); /* also for the store, where it may be on its way */
+        ram_remove(c->ram, v->object);
+        object_unref(&v->object);
+        free(v);
+    }
+    if (c->disk != NULL)
+        disk_delete(c->disk, key, hash);
+    return epoch;
+}
+
+/* ---- what flights report of their heads ---- */
+
 static void on_settled(void *ctx, struct flight *f, const struct verdict *v, struct object *object,
                        bool joinable)
 {
@@ -491,8 +529,11 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
     bool superseded = is_superseded(f, v, object);
     if (v->reason != UNCACHEABLE_NONE && what->mode != FORWARD_PASS)
         metric_add(&l->metrics->uncacheable[v->reason], 1);
-    if (what->key.len == 0)
+    if (what->mode == FORWARD_PASS) {
+        if (object != NULL) /* stored as what a GET would bring: it is the first of a new epoch */
+            flight_set_epoch(f, invalidate(c, what->key, what->key_hash, loop_now_ms(l)));
         return;
+    }
     pthread_mutex_lock(&s->lock);
     struct entry *e = flight_slot(f);
     if (joinable && e != NULL) { /* e is NULL when it has been fenced */
@@ -565,7 +606,7 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
     struct shard *s = shard_of(c, what->key_hash);
     bool put = false;
     bool dropped = object == NULL && err == 0 && flight_was_validated(f); /* a 304 forbids to keep it */
-    if (what->key.len == 0)
+    if (what->mode == FORWARD_PASS && object == NULL)
         return false;
     pthread_mutex_lock(&s->lock);
     struct entry *e = shard_find(s, what->key_hash, what->key);
@@ -604,7 +645,7 @@ struct flight_table cache_flight_table(struct cache *c)
                                  .ctx = c};
 }
 
-/* ---- the disk and invalidation ---- */
+/* ---- the disk ---- */
 
 static struct entry *entry_with_disk_id(struct shard *s, uint64_t hash, uint64_t disk_id, struct object **out)
 {
@@ -650,35 +691,7 @@ bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id)
 
 void cache_invalidate(struct cache *c, struct flight_env *env, struct span key)
 {
-    uint64_t hash = cache_hash(c, key);
-    struct shard *s = shard_of(c, hash);
-    struct variant *dropped = NULL;
-    pthread_mutex_lock(&s->lock);
-    ++*epoch_of(c, hash);
-    struct entry *e = shard_find(s, hash, key);
-    if (e != NULL) {
-        dropped = e->variants;
-        e->variants = NULL;
-        e->n_variants = 0;
-        list_each_safe (
-            n, &e->flights) { /* what they bring may be older than the change: nobody new joins them */
-            struct flight *f = flight_of_table_link(n);
-            unlink_flight(c, f);
-            flight_fence(f);
-        }
-        shard_tidy(s, e, loop_now_ms(env->loop));
-    }
-    pthread_mutex_unlock(&s->lock);
-    while (dropped != NULL) {
-        struct variant *v = dropped;
-        dropped = v->next;
-        object_set_flags(v->object, OBJECT_UNWANTED, 0); /* also for the store, where it may be on its way */
-        ram_remove(c->ram, v->object);
-        object_unref(&v->object);
-        free(v);
-    }
-    if (c->disk != NULL)
-        disk_delete(c->disk, key, hash);
+    invalidate(c, key, cache_hash(c, key), loop_now_ms(env->loop));
 }
 
 /* ---- life ---- */

@@ -485,6 +485,11 @@ bool flight_learn_variant(struct flight *f, struct span names)
     return true;
 }
 
+void flight_set_epoch(struct flight *f, uint32_t epoch)
+{
+    f->what.epoch = epoch;
+}
+
 void flight_adopt_variant(struct flight *f)
 {
     const struct stored_head *h = object_head(f->object);

@@ -178,6 +178,7 @@ void flight_finish_content(struct flight *f);
 /* From `learned`, on its loop: it asks for its own variant under `names`; those who want another hear of it.
  */
 bool flight_learn_variant(struct flight *f, struct span names);
+void flight_set_epoch(struct flight *f, uint32_t epoch); /* from `settled`: what it brings is that new */
 void flight_adopt_variant(struct flight *f); /* from `settled`: it is the variant of its object from now on */
 /* What it brings may be older than a change: it is not stored, and another may start beside it. */
 void flight_fence(struct flight *f);

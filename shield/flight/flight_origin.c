@@ -31,7 +31,7 @@ static void judge(struct flight *f, const struct http_head *head)
 {
     struct verdict *v = &f->verdict;
     flight_judge(f, head, v);
-    if (f->what.mode == FORWARD_PASS) {
+    if (f->what.mode == FORWARD_PASS && f->what.method != METHOD_POST) {
         v->use = USE_ALONE;
         v->reason = UNCACHEABLE_METHOD;
     } else if (answers_client_conditions(f, head->status)) {

@@ -87,8 +87,8 @@ static struct stored_head *make_head(struct flight *f, const struct response_fac
 static bool judge_allows_storing(const struct flight *f)
 {
     bool wanted = f->shared || f->what.may_store;
-    return wanted && f->what.method == METHOD_GET &&
-           (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE);
+    bool is_get = f->what.method == METHOD_GET || f->what.method == METHOD_POST; /* what stands for one */
+    return wanted && is_get && (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE);
 }
 
 static void too_large(struct flight *f)

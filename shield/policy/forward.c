@@ -26,6 +26,11 @@ static const uint64_t rebuilt_fields = 1ull << FIELD_HOST | 1ull << FIELD_CONTEN
                                        1ull << FIELD_TRANSFER_ENCODING | 1ull << FIELD_EXPECT |
                                        1ull << FIELD_VIA | 1ull << FIELD_CDN_LOOP;
 
+bool policy_has_unkeyed_input(const struct http_head *request)
+{
+    return (request->present & unkeyed_fields) != 0;
+}
+
 static bool is_cacheable_method(struct span method)
 {
     return span_eq(method, SPAN("GET")) || span_eq(method, SPAN("HEAD"));

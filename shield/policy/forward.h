@@ -33,6 +33,10 @@ struct forward_request {
     struct span client_ip;        /* appended to X-Forwarded-For; empty: not */
 };
 
+/* Whether `request` has a field by which an origin may answer differently, and that no key tells apart
+ * (DESIGN.md section 9): it goes along with unsafe methods only. */
+bool policy_has_unkeyed_input(const struct http_head *request);
+
 /* A complete request head into `out`, empty line included. */
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r);
 

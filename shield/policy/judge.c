@@ -4,6 +4,8 @@
 #include "common/http_date.h"
 #include "shield/policy/cache_control.h"
 #include "shield/policy/conditional.h"
+#include "shield/policy/forward.h"
+#include "shield/policy/reference.h"
 #include "shield/policy/vary.h"
 #include "shield/policy/withheld.h"
 
@@ -318,6 +320,34 @@ static void settle(struct verdict *v, enum verdict_use use, enum uncacheable_rea
     v->reason = reason;
 }
 
+/* Whether Content-Location says that the content is what a GET of the target would bring (RFC 9110 section
+ * 8.7). */
+static bool is_about_target(const struct judgement *j)
+{
+    struct http1_target target;
+    struct buf own = {0}, named = {0};
+    const struct config_origin *origin = &j->cfg->origins[0];
+    http1_target(j->request, &target);
+    policy_key(&own, origin, &target);
+    bool is_same =
+        http_count(j->response, FIELD_CONTENT_LOCATION) == 1 &&
+        policy_reference_key(&named, origin, &target, http_value(j->response, FIELD_CONTENT_LOCATION)) &&
+        !own.failed && span_eq(buf_span(&own), buf_span(&named));
+    buf_fini(&own);
+    buf_fini(&named);
+    return is_same;
+}
+
+/* RFC 9110 section 9.3.3: the answer to a POST may serve later GETs. A POST goes upstream as its client sent
+ * it: with inputs that no key tells apart its answer is its own, and when it varies, what it varies on is not
+ * in the normal form that a GET would send. */
+static bool stands_for_a_get(const struct judgement *j)
+{
+    return j->request->method == METHOD_POST && j->response->status == 200 && j->is_explicit &&
+           !http_has(j->response, FIELD_VARY) && !http_has(j->response, FIELD_CONTENT_ENCODING) &&
+           !policy_has_unkeyed_input(j->request) && is_about_target(j);
+}
+
 /* What this request and status never allow; false when they do. */
 static bool judge_kind(const struct judgement *j, struct verdict *v)
 {
@@ -325,7 +355,7 @@ static bool judge_kind(const struct judgement *j, struct verdict *v)
     int status = j->response->status;
     struct cache_control asked;
 
-    if (method != METHOD_GET && method != METHOD_HEAD)
+    if (method != METHOD_GET && method != METHOD_HEAD && !stands_for_a_get(j))
         settle(v, USE_ALONE, UNCACHEABLE_METHOD);
     else if (status == 206)
         settle(v, USE_ALONE, UNCACHEABLE_PARTIAL);
@@ -383,6 +413,8 @@ void policy_judge(const struct config *cfg, const struct config_route *route, co
         return;
     }
     judge_freshness(&j, out);
+    if (request->method == METHOD_POST && out->use != USE_SHARE)
+        settle(out, USE_ALONE, UNCACHEABLE_METHOD);
     out->strip_set_cookie = out->use != USE_ALONE && route->set_cookie == SET_COOKIE_STRIP &&
                             http_has(response, FIELD_SET_COOKIE);
 }

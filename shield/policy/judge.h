@@ -51,8 +51,9 @@ struct verdict {
     struct response_facts facts;
 };
 
-/* Judge a final response to `request` (GET or HEAD; anything else is USE_ALONE). Times are wall ms: when the
- * request was sent, and when the response head arrived. For a 304 to our validation, pass the updated head.
+/* Judge a final response to `request`: GET or HEAD; the answer to a POST is USE_SHARE where it may serve
+ * later GETs (RFC 9110 section 9.3.3), anything else USE_ALONE. Times are wall ms: when the request was sent,
+ * and when the response head arrived. For a 304 to our validation, pass the updated head.
  */
 void policy_judge(const struct config *cfg, const struct config_route *route, const struct http_head *request,
                   const struct http_head *response, int64_t request_ms, int64_t response_ms,

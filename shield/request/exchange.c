@@ -283,7 +283,9 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     what.epoch = ex->epoch;
     if (ex->stale != NULL)
         what.may_store = true;
-    if (mode == FORWARD_PASS)
+    if (mode == FORWARD_PASS && what.method == METHOD_POST) /* its answer may stand for a GET's */
+        what.may_store = true;
+    else if (mode == FORWARD_PASS)
         what.key = (struct span){"", 0};
     ex->judged_here = ex->stale != NULL;
     ex->alone = true;

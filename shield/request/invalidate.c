@@ -2,9 +2,12 @@
 
 #include "shield/policy/reference.h"
 
+/* What is stored of the answer itself has taken the place of what it invalidates. */
 static void invalidate(struct exchange *ex, struct span key)
 {
-    cache_invalidate(ex->env->cache, ex->env->flights, key);
+    bool is_stored = flight_is_stored(ex->waiter.flight);
+    if (!is_stored || !span_eq(key, buf_span(&ex->key)))
+        cache_invalidate(ex->env->cache, ex->env->flights, key);
 }
 
 /* The value of the first field `name` in a stored block, which is ours: one field a line. */

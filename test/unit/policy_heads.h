@@ -67,6 +67,7 @@ static inline struct config policy_config(void)
     struct config c = {
         .node_id = (char *)"shield",
         .node_pseudonym = (char *)"shield-host-1",
+        .origins = {{.name = (char *)"default"}},
         .cache = {.set_cookie = SET_COOKIE_REFUSE, .heuristic = true, .normalise_encoding = true},
     };
     config_route_defaults(&c, &c.fallback);

@@ -226,6 +226,63 @@ static void test_heuristic_statuses(void **state) /* RFC 9110 section 15.1 */
     }
 }
 
+#define HERE "Content-Location: /a?b\n"
+
+/* RFC 9110 section 9.3.3: POST http://o.example/a?b */
+static const struct {
+    const char *what, *request, *lines;
+    int status;
+    enum verdict_use use;
+    enum uncacheable_reason reason;
+} posts[] = {
+    {"9110 9.3.3", "", HERE CC("max-age=9"), 200, SHARE},
+    {"9110 9.3.3: Expires is explicit too", "", HERE DATE "Expires: " DATE_PLUS_60 "\n", 200, SHARE},
+    {"9110 8.7: absolute", "", "Content-Location: http://O.example:80/a?b\n" CC("max-age=9"), 200, SHARE},
+    {"9110 9.3.3: without Content-Location", "", CC("max-age=9"), 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"9110 9.3.3: of another", "", "Content-Location: /a\n" CC("max-age=9"), 200, USE_ALONE,
+     UNCACHEABLE_METHOD},
+    {"9110 9.3.3: of another host", "", "Content-Location: http://p.example/a?b\n" CC("max-age=9"), 200,
+     USE_ALONE, UNCACHEABLE_METHOD},
+    {"9110 9.3.3: two of them", "", HERE HERE CC("max-age=9"), 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"9110 9.3.3: without a lifetime", "", HERE LM_1K DATE, 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"9110 9.3.3: nor is public one", "", HERE CC("public") LM_1K DATE, 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"stale on arrival", "", HERE CC("max-age=0") ETAG, 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"to be validated", "", HERE CC("max-age=9, no-cache") ETAG, 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"another status", "", HERE CC("max-age=9"), 201, USE_ALONE, UNCACHEABLE_METHOD},
+    {"a failure", "", HERE CC("max-age=9"), 404, USE_ALONE, UNCACHEABLE_METHOD},
+    {"9111 3: no-store", "", HERE CC("max-age=9, no-store"), 200, USE_ALONE, UNCACHEABLE_NO_STORE},
+    {"9111 3: private", "", HERE CC("max-age=9, private"), 200, USE_ALONE, UNCACHEABLE_PRIVATE},
+    {"Set-Cookie", "", HERE CC("max-age=9") "Set-Cookie: a\n", 200, USE_ALONE, UNCACHEABLE_SET_COOKIE},
+    {"9111 3.5: credentials", AUTH, HERE CC("max-age=9"), 200, USE_ALONE, UNCACHEABLE_AUTHORIZATION},
+    {"9111 3.5: public", AUTH, HERE CC("max-age=9, public"), 200, SHARE},
+    {"it varies", "", HERE CC("max-age=9") "Vary: X\n", 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"it is coded", "", HERE CC("max-age=9") "Content-Encoding: gzip\n", 200, USE_ALONE, UNCACHEABLE_METHOD},
+    {"unkeyed inputs", "X-Forwarded-Host: evil\n", HERE CC("max-age=9"), 200, USE_ALONE, UNCACHEABLE_METHOD},
+};
+
+static struct verdict judge_sent(const char *method, const char *request, int status, const char *lines)
+{
+    struct config cfg = policy_config();
+    struct test_head asked, answered;
+    struct verdict v;
+    request_head(&asked, method, request);
+    add_lines(&asked, "Host: o.example\n");
+    asked.head.target = SPAN("/a?b");
+    policy_judge(&cfg, &asked.head, response_head(&answered, status, lines), NOW_MS, NOW_MS, &v);
+    return v;
+}
+
+static void test_posts(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(posts); i++) {
+        struct verdict v = judge_sent("POST", posts[i].request, posts[i].status, posts[i].lines);
+        if (v.use != posts[i].use || v.reason != posts[i].reason)
+            fail_msg("%s: use %d, %s", posts[i].what, v.use, uncacheable_reason_name(v.reason));
+    }
+    assert_int_equal(judge_sent("PUT", "", 200, HERE CC("max-age=9")).use, USE_ALONE);
+    assert_int_equal(judge_sent("QUERY", "", 200, HERE CC("max-age=9")).use, USE_ALONE);
+}
+
 static const struct {
     const char *lines;
     bool is_suspicious;
@@ -562,17 +619,12 @@ static void test_routes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_heuristic_statuses),
-        cmocka_unit_test(test_request_methods),
-        cmocka_unit_test(test_suspicious),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_switches),
-        cmocka_unit_test(test_may_answer),
-        cmocka_unit_test(test_wishes),
-        cmocka_unit_test(test_sort),
-        cmocka_unit_test(test_sort_no_store),
-        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_heuristic_statuses),
+        cmocka_unit_test(test_request_methods), cmocka_unit_test(test_suspicious),
+        cmocka_unit_test(test_posts),           cmocka_unit_test(test_times),
+        cmocka_unit_test(test_switches),        cmocka_unit_test(test_may_answer),
+        cmocka_unit_test(test_wishes),          cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_sort_no_store),   cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_invalidates),
         cmocka_unit_test(test_routes),
     };

@@ -92,6 +92,52 @@ def test_a_304_brings_its_named_fields_to_its_reader_alone(lab):
     assert hit.cache["hit"] and "X-A" not in hit.fields
 
 
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_answer_to_a_post_serves_later_gets(lab, tmp_path, store, chunked):
+    """RFC 9110 section 9.3.3: where it has a lifetime and is about its own target; what was stored before goes."""
+    origin = lab.origin().on("/x", cacheable("old"))
+    shield = lab.shield(origin, store=tmp_path / "store" if store else None)
+    assert lab.ask(shield, "/x").body == b"old"
+    shield.wait_metric("store_pending_objects", 0)
+    origin.on("/x", Reply("new", chunked=chunked, Cache_Control="max-age=60", Content_Location="/x"))
+    answer = lab.ask(shield, "/x", "POST", body=b"sent")
+    assert answer.body == b"new" and answer.cache_status == "shield; fwd=method; stored"
+    if store:
+        shield.wait_metric("store_pending_objects", 0)
+        shield.stop()
+        shield = lab.shield(origin, store=tmp_path / "store")
+    hit = lab.ask(shield, "/x")
+    assert hit.cache["hit"] and hit.body == b"new" and lab.ask(shield, "/x", "HEAD")["Content-Length"] == "3"
+    assert lab.ask(shield, "/x", "POST", body=b"again").cache["fwd"] == "method"
+    assert origin.count() == 3
+
+
+@pytest.mark.parametrize("fields", [{"Content_Location": "/y"}, {}, {"Content_Location": "/x", "Vary": "X-A"}])
+def test_other_answers_to_a_post_invalidate(lab, fields):
+    origin = lab.origin().on("/x", cacheable("old"))
+    shield = lab.shield(origin)
+    lab.ask(shield, "/x")
+    origin.on("/x", cacheable("new", **fields))
+    assert "stored" not in lab.ask(shield, "/x", "POST", body=b"sent").cache
+    assert "hit" not in lab.ask(shield, "/x").cache
+
+
+def test_a_get_that_was_in_the_air_does_not_outlive_a_post(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    slow = lab.client(shield)
+    slow.request("/x")
+    held = origin.expect("/x")
+    poster = lab.client(shield)
+    poster.request("/x", "POST", body=b"sent")
+    origin.expect("/x").respond(200, {"Cache-Control": "max-age=60", "Content-Location": "/x"}, b"new")
+    assert poster.response().body == b"new"
+    held.respond(200, {"Cache-Control": "max-age=60"}, b"old")
+    assert slow.response().body == b"old"
+    assert lab.ask(shield, "/x").body == b"new"
+
+
 # ---- 5.2.1: what a request asks of the cache, where that is obeyed ----
 
 OBEY = {"client.cache_control": "obey"}

@@ -268,7 +268,7 @@ static struct verdict judge_sent(const char *method, const char *request, int st
     request_head(&asked, method, request);
     add_lines(&asked, "Host: o.example\n");
     asked.head.target = SPAN("/a?b");
-    policy_judge(&cfg, &asked.head, response_head(&answered, status, lines), NOW_MS, NOW_MS, &v);
+    policy_judge(&cfg, &cfg.fallback, &asked.head, response_head(&answered, status, lines), NOW_MS, NOW_MS, &v);
     return v;
 }
 
@@ -299,7 +299,7 @@ static void test_suspicious(void **state)
     for (size_t i = 0; i < ARRAY_LEN(suspects); i++)
         for (int set_cookie = SET_COOKIE_REFUSE; set_cookie <= SET_COOKIE_STORE; set_cookie++) {
             struct config cfg = policy_config();
-            cfg.cache.set_cookie = set_cookie;
+            cfg.fallback.set_cookie = set_cookie;
             assert_int_equal(judge(&cfg, "GET", "", 200, suspects[i].lines).is_suspicious,
                              suspects[i].is_suspicious);
             assert_false(judge(&cfg, "POST", "", 200, suspects[i].lines).is_suspicious);

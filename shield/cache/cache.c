@@ -83,6 +83,8 @@ static void drop_fallen(struct cache *c, struct object *fallen[2])
 static bool flight_matches(struct flight *f, const struct cache_question *q, struct buf *scratch)
 {
     const struct flight_request *what = flight_what(f);
+    if (what->only_stored && !q->only_stored) /* it will not ask the origin */
+        return false;
     if (what->method != q->what.method && !(what->method == METHOD_GET && q->what.method == METHOD_HEAD))
         return false;
     if (!what->variant_known || what->names.len == 0)

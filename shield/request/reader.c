@@ -8,12 +8,24 @@ enum { WRITE_BYTES_MAX = 512 * 1024, LOOK_MS = 1000, RATE_OVER_US = 5 * 1000 * 1
 
 /* ---- pins: what is read from disk may not be evicted meanwhile ---- */
 
+static bool stays_in_memory(const struct object *o)
+{
+    return object_state(o) == OBJECT_SEALED && object_is_resident(o); /* while it fills it may have to leave */
+}
+
 static void pin(struct exchange *ex)
 {
-    if (ex->pinned || object_is_resident(ex->object))
+    if (stays_in_memory(ex->object))
         return;
     ex->pinned = true;
     object_pin(ex->object);
+}
+
+static void unpin(struct exchange *ex)
+{
+    if (ex->pinned)
+        object_unpin(ex->object);
+    ex->pinned = false;
 }
 
 static void release_holds(struct exchange *ex)
@@ -27,9 +39,7 @@ void reader_stop(struct exchange *ex)
 {
     release_holds(ex);
     chunk_unref(&ex->loaded);
-    if (ex->pinned)
-        object_unpin(ex->object);
-    ex->pinned = false;
+    unpin(ex);
 }
 
 /* ---- chunks that are on disk only ---- */
@@ -336,6 +346,8 @@ void reader_pump(struct exchange *ex)
         return;
     }
     leave_if_complete(ex);
+    if (ex->pinned && stays_in_memory(ex->object))
+        unpin(ex);
     send_on(ex);
 }
 

@@ -1,6 +1,7 @@
 """What is stored survives, and the store never hurts the traffic."""
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -337,3 +338,27 @@ def test_what_is_stored_later_is_a_hit_meanwhile(lab, tmp_path):
         assert answer.cache["hit"] and answer.body == body_of(target)
     assert origin.count() == 300
     shield.wait_stored()
+
+
+def test_a_reader_keeps_what_has_left_memory_under_it_from_eviction(lab, tmp_path):
+    """It began while the object was in memory; the object grew too large for that, was stored, and would be evicted."""
+    origin = lab.origin()
+    shield = lab.shield(origin, store=tmp_path / "store",
+                        sets={"store.size": "16m", "store.ram": "1m", "store.object_max": "8m"})
+    body = os.urandom(8_000_000)
+    slow = lab.client(shield)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.request("/big")
+    held = origin.expect("/big")
+    held.send_head(200, {"Cache-Control": "max-age=60"}, chunked=True)
+    held.chunk(body[:1000])
+    slow.body(1000)
+    held.chunk(body[1000:])  # the rest does not fit into the sockets
+    held.last_chunk()
+    shield.wait_stored()
+    for i in range(30):
+        origin.on(f"/{i}", cacheable(os.urandom(1_000_000)))
+        assert len(lab.ask(shield, f"/{i}").body) == 1_000_000
+    shield.wait_metric("evictions_total", lambda n: n > 10, tier="disk")
+    answer = slow.response()
+    assert answer.end == "clean" and answer.body == body

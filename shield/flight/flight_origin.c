@@ -242,7 +242,12 @@ void flight_take_body(struct flight *f, const char *p, size_t n)
         return;
     }
     flight_go_on_storing(f);
-    flight_broadcast(f);
+    if (f->deferred && !f->storing) { /* it will not be there for validation: nobody waits for its end */
+        f->deferred = false;
+        flight_publish(f, NEWS_HEAD_ALONE);
+    } else {
+        flight_broadcast(f);
+    }
     flight_hold_or_go_on(f);
 }
 

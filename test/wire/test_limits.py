@@ -123,3 +123,22 @@ def test_bytes_in_the_air_go_down_as_objects_land(lab):
         assert lab.ask(shield, f"/{i}").status == 200
     assert all(lab.ask(shield, f"/{i}").cache["hit"] for i in range(20))
     assert shield.metric("limit_reached_total", limit="flight.max_bytes_total") == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nobody_waits_for_the_end_of_what_is_not_kept_any_more(lab, workers):
+    """A small body that has to be validated is told to all when it is whole: not when it has to be let go on its way."""
+    origin = lab.origin()
+    shield = lab.shield(origin, workers=workers, sets={"flight.max_bytes_total": "64k"})
+    body = os.urandom(1_000_000)
+    fields = {"Cache-Control": "no-cache", "ETag": '"1"'}
+    crowd = lab.crowd(shield, 10).get("/x")
+    held = origin.expect("/x")
+    shield.wait_metric("collapsed_requests_total", 9)
+    origin.on("/x", Reply(body, headers=fields.items()))
+    held.send_head(200, fields, length=len(body))
+    held.send(body)
+    held.finish()
+    assert all(a.body == body or a.status == 503 for a in crowd.responses())
+    assert shield.metric("waiter_fates_total", fate="released") == 9
+    assert shield.metric("limit_reached_total", limit="flight.waiter_timeout") == 0

@@ -377,6 +377,8 @@ void flight_check(struct flight *f)
         abandon(f);
         return;
     }
+    if (!flight_is_background(f))
+        origin_call_raise(&f->call);
     if (f->state >= F_BODY)
         flight_hold_or_go_on(f);
 }

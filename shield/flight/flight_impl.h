@@ -79,7 +79,7 @@ struct flight {
     atomic_bool resumed; /* the body has gone on behind a break */
     atomic_bool paced;   /* nobody keeps the object: its slowest reader sets the pace */
     _Atomic uint64_t waiters;
-    struct mail check_mail; /* to the owner: waiters have left or read on */
+    struct mail check_mail; /* to the owner: waiters have left, read on, or come to a refresh */
     atomic_bool check_mailed;
     struct mail end_mail;
 
@@ -104,6 +104,12 @@ static inline struct object *flight_validating(const struct flight *f)
     bool validates =
         o != NULL && f->what.method == METHOD_GET && (object_head(o)->facts.flags & FACT_HAS_VALIDATOR);
     return validates ? o : NULL;
+}
+
+/* A refresh, as long as nobody waits for it. */
+static inline bool flight_is_background(const struct flight *f)
+{
+    return f->what.kind == KIND_REFRESH && atomic_load(&f->waiters) == 0;
 }
 
 /* flight_seat.c: tell every seat that there is news, or progress. */
@@ -141,7 +147,7 @@ void flight_count_collapsed(struct flight *f, struct loop *here);
 /* flight_storing.c: what the policy says of `response`, with the jitter of cache.ttl_jitter. */
 void flight_judge(struct flight *f, const struct http_head *response, struct verdict *v);
 
-/* flight.c, on the owner's loop: waiters have left or read on. */
+/* flight.c, on the owner's loop: waiters have left, read on, or come to a refresh. */
 void flight_check(struct flight *f);
 
 /* flight_ledger.c: shared flights that are asking the origin. Entering one that stands there already is a

@@ -319,7 +319,7 @@ void flight_ask_origin(struct flight *f)
         .method = what->method,
         .content = what->content,
         .content_length = what->content_length,
-        .background = what->kind == KIND_REFRESH,
+        .background = flight_is_background(f),
     };
     atomic_store(&f->asked, true);
     flight_enter(f, F_HEAD);

@@ -138,7 +138,7 @@ static void ask_for_rest(struct flight *f)
                                           .kind = KIND_RESUME,
                                           .method = METHOD_GET,
                                           .content = BODY_NONE,
-                                          .background = f->what.kind == KIND_REFRESH,
+                                          .background = flight_is_background(f),
                                           .next_to = origin_call_server(&f->call)};
     f->rest.tries++;
     flight_enter(f, F_RESUME);

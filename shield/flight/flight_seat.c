@@ -200,6 +200,8 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
         atomic_fetch_add(&f->uncounted, 1);
         flight_count_collapsed(f, here);
     }
+    if (f->what.kind == KIND_REFRESH)
+        mail_check(f); /* it is in the background no longer */
     return 0;
 }
 

@@ -354,6 +354,13 @@ void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const 
     }
 }
 
+void origin_call_raise(struct origin_call *c)
+{
+    if (c->state == CALL_QUEUED && c->request.background && c->place != NULL)
+        gate_raise(c->place);
+    c->request.background = false;
+}
+
 unsigned origin_call_server(const struct origin_call *c)
 {
     return c->has_turn ? c->turn.server + 1 : 0;

@@ -75,6 +75,9 @@ struct origin_call {
 void origin_call_start(struct origin_call *c, struct upstream_pool *pool, const struct origin_call_ops *ops,
                        const struct origin_call_request *request);
 
+/* Somebody waits for it now: in the origin's queue it is in the background no longer. Safe in any state. */
+void origin_call_raise(struct origin_call *c);
+
 /* No event comes any more; the connection is closed at once. Safe in any state, also after on_end. */
 void origin_call_cancel(struct origin_call *c);
 

@@ -177,6 +177,17 @@ int gate_enter(struct gate *g, struct loop *l, enum gate_rank rank, void (*on_tu
     return 0;
 }
 
+void gate_raise(struct gate_place *p)
+{
+    struct gate *g = p->gate;
+    pthread_mutex_lock(&g->lock);
+    if (p->state == WAITING) {
+        list_remove(&p->link);
+        list_add_tail(&g->queues[GATE_INTERACTIVE], &p->link);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
 void gate_leave(struct gate_place **slot)
 {
     struct gate_place *p = *slot;

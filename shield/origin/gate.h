@@ -29,6 +29,9 @@ enum gate_rank { GATE_INTERACTIVE, GATE_BACKGROUND, GATE_RANKS };
 int gate_enter(struct gate *g, struct loop *l, enum gate_rank rank, void (*on_turn)(void *ctx, int err),
                void *ctx, struct gate_place **out, bool *granted);
 
+/* A background request that waits is interactive from now on: the last of those in the queue. */
+void gate_raise(struct gate_place *p);
+
 /* Give the place back, or leave the queue; on_turn does not come any more. On the same loop; also after
  * on_turn with an error. */
 void gate_leave(struct gate_place **slot);

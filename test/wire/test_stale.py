@@ -413,3 +413,25 @@ def test_refreshes_give_way_to_those_who_wait(lab):
     refresh.respond(200, FRESH, b"version 2")
     assert busy.response().body == b"busy" and waits.response().body == b"waits"
     assert [r.target for r in origin.requests()[1:]] == ["/busy", "/waits", "/x"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_refresh_that_somebody_waits_for_is_not_in_the_background(lab, workers):
+    origin = lab.origin()
+    shield = lab.shield(origin, workers=workers, sets={"origins.default.max_concurrent": "1"})
+    store_and_outlive(lab, shield, origin, {"Cache-Control": f"max-age={LIFE_S}, stale-while-revalidate=2"})
+    busy = lab.client(shield).request("/busy")
+    held = origin.expect("/busy")
+    assert looks_stale(lab.ask(shield, "/x"))
+    shield.wait_metric("origin_queue_depth", 1)
+    outlive(time.time(), 2)
+    joined = lab.crowd(shield, 10).get("/x")
+    shield.wait_metric("waiters", 11)
+    shield.wait_metric("origin_queue_depth", 1)
+    later = lab.client(shield).request("/later")
+    shield.wait_metric("origin_queue_depth", 2)
+    held.respond(200, FRESH, b"busy")
+    origin.expect("/x").respond(200, FRESH, b"version 2")
+    assert {a.body for a in joined.responses()} == {b"version 2"}
+    origin.expect("/later").respond(200, FRESH, b"later")
+    assert busy.response().body == b"busy" and later.response().body == b"later"

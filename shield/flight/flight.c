@@ -348,7 +348,7 @@ void flight_launch(struct flight *f)
         flight_ask_origin(f);
 }
 
-/* ---- waiters have left or read on ---- */
+/* ---- waiters have left, read on, or come to a refresh ---- */
 
 static bool is_worth_finishing(const struct flight *f)
 {

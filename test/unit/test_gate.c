@@ -166,6 +166,37 @@ static void background_goes_behind_and_in_order(void **state)
     rig_stop(&r);
 }
 
+static void raise_place(void *ctx)
+{
+    struct guest *g = ctx;
+    gate_raise(g->place);
+}
+
+static void what_is_raised_leaves_the_background(void **state)
+{
+    static const struct config_override settings[] = {
+        {"origin", "http://127.0.0.1:1"}, {"origins.default.max_concurrent", "1"}, {NULL, NULL}};
+    static const enum gate_rank ranks[] = {GATE_BACKGROUND, GATE_BACKGROUND, GATE_BACKGROUND,
+                                           GATE_INTERACTIVE, GATE_INTERACTIVE};
+    static const unsigned order[] = {0, 3, 2, 4, 1};
+    struct loops_rig r;
+    struct guest g[5];
+    rig_start(&r, 2, settings);
+    let_in = 0;
+    for (unsigned i = 0; i < 4; i++)
+        guest_in_as(&g[i], &r, i % 2, ranks[i]);
+    rig_on(g[2].here, raise_place, &g[2]); /* behind those who wait already */
+    rig_on(g[0].here, raise_place, &g[0]); /* it has its place: nothing */
+    guest_in_as(&g[4], &r, 0, ranks[4]);
+    for (unsigned i = 0; i < 5; i++) {
+        AWAIT(g[order[i]].held);
+        guest_out(&g[order[i]]);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(g[order[i]].nth, i);
+    rig_stop(&r);
+}
+
 static void background_gives_way_when_the_queue_is_full(void **state)
 {
     struct loops_rig *r = *state;
@@ -431,6 +462,7 @@ int main(void)
         TEST(first_come_first_served_over_all_loops),
         TEST(whoever_leaves_the_queue_is_passed_over),
         TEST(background_goes_behind_and_in_order),
+        TEST(what_is_raised_leaves_the_background),
         TEST(background_gives_way_when_the_queue_is_full),
         TEST(leaving_while_the_refusal_is_under_way),
         TEST(a_reload_moves_the_queue),

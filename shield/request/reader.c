@@ -10,7 +10,8 @@ enum { WRITE_BYTES_MAX = 512 * 1024, LOOK_MS = 1000, RATE_OVER_US = 5 * 1000 * 1
 
 static bool stays_in_memory(const struct object *o)
 {
-    return object_state(o) == OBJECT_SEALED && object_is_resident(o); /* while it fills it may have to leave */
+    return object_state(o) == OBJECT_SEALED &&
+           object_is_resident(o); /* while it fills it may have to leave */
 }
 
 static void pin(struct exchange *ex)

@@ -25,6 +25,8 @@ struct h1_client {
     bool processing; /* on_over must not start the next request: the loop below does */
     bool eof;        /* the client has half-closed */
     bool lingering;
+    size_t untaken;    /* while lingering: what of our answer the client has not taken, at the last look */
+    uint64_t moved_ms; /* and when that became less */
 };
 
 static _Atomic uint64_t clients_total;
@@ -64,7 +66,24 @@ static void linger(struct h1_client *c)
     buf_fini(&c->in);
     conn_shutdown(&c->conn);
     conn_read_start(&c->conn);
+    c->untaken = conn_untaken(&c->conn);
+    c->moved_ms = loop_now_ms(loop_of(c));
     timer_set(loop_of(c), &c->timer, LINGER_MS);
+}
+
+/* A reset would throw away what the client has not taken yet: as long as it takes some, it has time. */
+static void linger_on(struct h1_client *c)
+{
+    uint64_t now_ms = loop_now_ms(loop_of(c));
+    size_t untaken = conn_untaken(&c->conn);
+    if (untaken < c->untaken)
+        c->moved_ms = now_ms;
+    c->untaken = untaken;
+    bool patient = now_ms - c->moved_ms < settings(c)->client.write_timeout_ms;
+    if (untaken > 0 && patient)
+        timer_set(loop_of(c), &c->timer, LINGER_MS);
+    else
+        close_client(c, untaken > 0);
 }
 
 static void on_closed(struct conn *conn)
@@ -372,7 +391,7 @@ static void on_timer(struct loop_timer *t)
     struct h1_client *c = container_of(t, struct h1_client, timer);
     struct metrics_slot *m = loop_of(c)->metrics;
     if (c->lingering) {
-        close_client(c, true);
+        linger_on(c);
     } else if (c->exchange != NULL) {
         if (!c->in_content)
             return;

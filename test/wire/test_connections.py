@@ -1,7 +1,9 @@
 """Client connections: keep-alive, pipelining, HTTP/1.0, pieces, and limits in time."""
+import os
 import select
 import socket
 import threading
+import time
 
 import pytest
 
@@ -261,3 +263,21 @@ def test_clients_that_only_connect(lab):
     assert lab.ask(shield, "/x").status == 200
     crowd.close()
     shield.wait_metric("client_connections", 0)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_the_last_answer_of_a_connection_is_read_as_slowly_as_any(lab, version):
+    """What is left of it in the sockets is not thrown away because the client takes its time."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    body = os.urandom(3_000_000)
+    origin.on("/x", cacheable(body))
+    lab.ask(shield, "/x")
+    client = lab.client(shield)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.send(f"GET /x HTTP/{version}\r\nHost: edge.test\r\nConnection: close\r\n\r\n".encode(), ["GET"])
+    client.head()
+    shield.wait_metric("requests_total", 1, result="hit")  # all of it is in the sockets
+    time.sleep(5)  # longer than the shield lingers for what clients still send
+    answer = client.response()
+    assert answer.end == "clean" and answer.body == body

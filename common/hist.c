@@ -70,7 +70,8 @@ uint64_t hist_percentile(const struct hist *h, double percent)
     uint64_t total = get(&h->total), max = get(&h->max);
     if (total == 0)
         return 0;
-    double exact = percent / 100 * (double)total;
+    double exact = percent * (double)total / 100;
+    exact -= exact * 1e-12; /* 99.9 is a little more than itself: a whole rank must not become the next one */
     uint64_t rank = (uint64_t)exact;
     if ((double)rank < exact || rank == 0)
         rank++;

@@ -88,6 +88,16 @@ static void test_percentiles(void **state)
     assert_int_equal(h->sum, 200 * 201 / 2 + 1000001);
 }
 
+/* 99.9 is no binary fraction: 1,998 of 2,000 are 99.9 %, whatever the product of doubles says. */
+static void test_a_rank_that_is_whole(void **state)
+{
+    struct hist *h = *state;
+    for (unsigned n = 1; n <= 2000; n++)
+        hist_record(h, n <= 1998 ? 10 : 200);
+    assert_int_equal(hist_percentile(h, 99.9), 10);
+    assert_int_equal(hist_percentile(h, 99.95), 200);
+}
+
 static void test_count_below(void **state)
 {
     struct hist *h = *state;
@@ -127,6 +137,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exact_to_one_percent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_beyond_the_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_percentiles, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_rank_that_is_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_count_below, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_merge, set_up, tear_down),
     };

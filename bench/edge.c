@@ -8,6 +8,7 @@
 
 #include "bench/body.h"
 #include "bench/edge_answer.h"
+#include "bench/edge_request.h"
 #include "bench/sock.h"
 #include "common/check.h"
 #include "common/clock.h"
@@ -17,10 +18,7 @@ enum {
     RETRY_BACKLOG_MS = 1,  /* a Unix socket whose backlog is full says EAGAIN at once */
     PACE_MS = 50,          /* between the reads of a slow connection */
     SLOW_RECEIVE_BYTES = 32 * 1024,
-    RANGE_MAX_BYTES = 64 * 1024,
 };
-
-static const char *const methods[] = {[EDGE_GET] = "GET", [EDGE_HEAD] = "HEAD"};
 
 static struct edge_run *run_of(const struct edge *e)
 {
@@ -64,22 +62,13 @@ static enum edge_claim claim_closed(struct edge *e)
 /* The next of the run's requests, and all that its number decides. */
 static enum edge_claim claim(struct edge *e)
 {
-    const struct edges_config *config = run_of(e)->config;
-    const struct schedule *s = &run_of(e)->schedule;
-    enum edge_claim claimed = edges_is_open_loop(config) ? edge_thread_claim(e) : claim_closed(e);
+    enum edge_claim claimed = edges_is_open_loop(run_of(e)->config) ? edge_thread_claim(e) : claim_closed(e);
     if (claimed != CLAIM_TAKEN)
         return claimed;
     e->has_claim = true;
     e->fault = EDGE_OK;
     e->received = 0;
-    e->n = schedule_key(s, e->i);
-    e->aborts = !e->slow && schedule_is_among(s, DRAW_ABORT, e->i, config->abort);
-    e->asks_range = schedule_is_among(s, DRAW_RANGE, e->i, config->range);
-    if (e->asks_range) {
-        e->range_first = schedule_draw(s, DRAW_RANGE_FIRST, e->i) % config->range_of;
-        uint64_t longest = MIN(config->range_of - e->range_first, (uint64_t)RANGE_MAX_BYTES);
-        e->range_last = e->range_first + schedule_draw(s, DRAW_RANGE_LENGTH, e->i) % longest;
-    }
+    edge_request_draw(e);
     return CLAIM_TAKEN;
 }
 
@@ -237,37 +226,6 @@ static void on_pace(struct ev_timer *t)
     read_answer(e, true);
 }
 
-/* Of "Name: A|B|C" the value whose turn it is. */
-static void put_variant(struct span vary, uint64_t i, struct buf *out)
-{
-    const char *colon = memchr(vary.p, ':', vary.len); /* checked with the options */
-    size_t n = 1, name = (size_t)(colon - vary.p) + 1;
-    struct span values = span_from(vary, name), value = {0};
-    for (size_t k = 0; k < values.len; k++)
-        n += values.p[k] == '|';
-    for (size_t turn = i % n + 1; turn > 0; turn--) {
-        const char *bar = memchr(values.p, '|', values.len);
-        value = (struct span){values.p, bar != NULL ? (size_t)(bar - values.p) : values.len};
-        values = span_from(values, value.len + 1);
-    }
-    buf_printf(out, "%.*s %.*s\r\n", (int)name, vary.p, SPAN_FMT(span_trim(value)));
-}
-
-/* Fields beyond those of all requests. */
-static void put_more(struct edge *e, struct buf *out)
-{
-    const struct edges_config *config = run_of(e)->config;
-    if (config->identities > 0)
-        buf_printf(
-            out, "User-Agent: shield-bench edge-%llu\r\n",
-            (unsigned long long)((e->number + (e->opens - 1) * config->connections) % config->identities));
-    if (config->vary.len > 0)
-        put_variant(config->vary, e->i, out);
-    if (e->asks_range)
-        buf_printf(out, "Range: bytes=%llu-%llu\r\n", (unsigned long long)e->range_first,
-                   (unsigned long long)e->range_last);
-}
-
 static void start_pace(struct edge *e)
 {
     e->pace.on_due = on_pace;
@@ -281,7 +239,6 @@ static void start_pace(struct edge *e)
 static void send_request(struct edge *e)
 {
     const struct edges_config *config = run_of(e)->config;
-    struct buf more = {0};
     e->state = E_ASKED;
     e->got_byte = e->got_head = e->verifies = false;
     e->scan = (struct http1_scan){0};
@@ -290,12 +247,8 @@ static void send_request(struct edge *e)
     e->wait = (struct wait){0};
     e->in.len = e->out.len = e->out_sent = 0;
     e->floor = config->floor != NULL ? atomic_load(config->floor) : 0;
-    put_more(e, &more);
-    target_put_request(&run_of(e)->target, methods[config->method], e->n, &config->fields, buf_span(&more),
-                       &e->out);
-    bool failed = e->out.failed || more.failed;
-    buf_fini(&more);
-    if (failed) {
+    edge_request_put(e, &e->out);
+    if (e->out.failed) {
         e->keep = false;
         finish(e, EDGE_MEMORY);
         return;

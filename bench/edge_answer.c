@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bench/body.h"
+#include "bench/edge_request.h"
 #include "common/clock.h"
 #include "common/http_range.h"
 #include "common/units.h"
@@ -95,8 +96,37 @@ static void check_cookie(struct edge *e, const struct http_head *head)
         blame(e, EDGE_COOKIE);
 }
 
-/* What bytes must follow? The client computes the seed itself, but for variants: what selects one, a proxy
- * may have normalised. */
+/* Does the answer vary by nothing but the field whose values take turns? Then its value selects the variant,
+ * and `variant` is what the origin makes of it. */
+static bool put_own_variant(const struct edge *e, const struct http_head *head, struct buf *variant)
+{
+    struct span name, value, varies, other;
+    struct http_list_it it = {0};
+    if (!edge_request_variant(e, &name, &value) || !http_list_each(head, FIELD_VARY, &it, &varies) ||
+        !span_eq_nocase(varies, name) || http_list_each(head, FIELD_VARY, &it, &other))
+        return false;
+    buf_put_span(variant, value);
+    buf_put_lit(variant, "\n");
+    return true;
+}
+
+/* The object of this request, as the origin makes it. False: the seed is only known from the answer, which
+ * varies by fields that a proxy may have normalised. */
+static bool make_own(struct edge *e, const struct http_head *head, const struct body_object *said,
+                     struct body_object *own)
+{
+    struct buf path = {0}, variant = {0};
+    bool is_known = put_own_variant(e, head, &variant) || !http_has(head, FIELD_VARY);
+    target_put_path(&e->thread->run->target, e->n, &path);
+    *own = body_object(body_path(buf_span(&path)), said->version, said->size, buf_span(&variant));
+    if (path.failed || variant.failed)
+        blame(e, EDGE_MEMORY);
+    buf_fini(&path);
+    buf_fini(&variant);
+    return is_known;
+}
+
+/* What bytes must follow? */
 static void expect_object(struct edge *e, const struct http_head *head)
 {
     const struct http_field *field = http_find_name(head, SPAN(BODY_FIELD));
@@ -105,13 +135,8 @@ static void expect_object(struct edge *e, const struct http_head *head)
         blame(e, EDGE_UNVERIFIABLE);
         return;
     }
-    struct buf path = {0};
-    target_put_path(&e->thread->run->target, e->n, &path);
-    own = body_object(body_path(buf_span(&path)), said.version, said.size, (struct span){0});
-    if (path.failed)
-        blame(e, EDGE_MEMORY);
-    buf_fini(&path);
-    if (own.key != said.key || (!http_has(head, FIELD_VARY) && own.seed != said.seed))
+    bool knows_seed = make_own(e, head, &said, &own);
+    if (own.key != said.key || (knows_seed && own.seed != said.seed))
         blame(e, EDGE_WRONG_BODY);
     if (said.version < e->floor)
         blame(e, EDGE_OUTDATED);
@@ -130,7 +155,8 @@ static void expect_object(struct edge *e, const struct http_head *head)
         blame(e, EDGE_PROTOCOL);
         return;
     }
-    if (e->asks_range && (first != e->range_first || last > e->range_last))
+    if ((e->asks_range && (first != e->range_first || last > e->range_last)) ||
+        (length != UINT64_MAX && length != said.size))
         blame(e, EDGE_WRONG_BODY);
     e->offset = first;
     e->want = last - first + 1;
@@ -156,6 +182,8 @@ static void judge_head(struct edge *e, const struct http_head *head)
     note_cache(e, head);
     if (!is_expected(config, head->status))
         blame(e, EDGE_STATUS);
+    if (head->status == 206 && !edge_request_asks_part(e))
+        blame(e, EDGE_PROTOCOL); /* RFC 9110 section 15.3.7: whoever did not ask takes it for the whole */
     check_cookie(e, head);
     if (e->asked_ns > 0)
         note_fetch(e, head);

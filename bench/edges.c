@@ -56,6 +56,13 @@ static uint64_t cpu_us(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
+/* Of any number of connections the percentage, spread evenly; the first is one of them, so part of one is
+ * one. */
+static bool is_slow(const struct edges_config *config, uint64_t number)
+{
+    return ((number + 1) * config->slow + 99) / 100 > (number * config->slow + 99) / 100;
+}
+
 static struct edge_thread *thread_new(struct edge_run *run, uint32_t no, uint32_t n_edges)
 {
     struct edge_thread *t = calloc(1, sizeof *t);
@@ -74,7 +81,7 @@ static struct edge_thread *thread_new(struct edge_run *run, uint32_t no, uint32_
         t->edges[i].io.fd = -1;
         t->edges[i].thread = t;
         t->edges[i].number = (uint64_t)i * run->n_threads + no;
-        t->edges[i].slow = t->edges[i].number % 100 < run->config->slow;
+        t->edges[i].slow = is_slow(run->config, t->edges[i].number);
         list_init(&t->edges[i].idle);
     }
     return t;

@@ -21,7 +21,7 @@
     X(CONNECT, "connect", "no connection: does anybody listen there?")                   \
     X(RESET, "reset", "the connection ended before an answer")                           \
     X(TIMEOUT, "timeout", "no whole answer in time")                                     \
-    X(PROTOCOL, "protocol", "broken syntax or framing")                                  \
+    X(PROTOCOL, "protocol", "broken syntax or framing, or a 206 nobody asked for")       \
     X(STATUS, "status", "another status than expected")                                  \
     X(CUT, "cut", "the connection ended before the content did")                         \
     X(TRUNCATED, "truncated", "a clean end, but less content than the object has")       \

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 
-FAULTS = ("none", "double_fetch", "wrong_body", "truncated", "cookie")
+FAULTS = ("none", "double_fetch", "wrong_body", "truncated", "cookie", "variant", "unasked_part")
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
@@ -43,33 +43,39 @@ class FaultyProxy:
         request = lines.readline().decode().split(" ")
         if len(request) != 3:
             return False
-        while lines.readline().strip():
-            pass
-        fields, body = self.look_up(request[1])
+        language = ""
+        for line in iter(lambda: lines.readline().decode().strip(), ""):
+            if line.lower().startswith("accept-language:"):
+                language = line.split(":")[1].strip()
+        fields, body = self.look_up(request[1], language)
         if self.fault == "wrong_body":
             body = body[:-1] + bytes([body[-1] ^ 1])
-        head = "HTTP/1.1 200 OK\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields)
+        status = "200 OK"
+        if self.fault == "unasked_part":
+            status, fields, body = "206 Partial Content", fields + [("Content-Range", f"bytes 0-99/{len(body)}")], body[:100]
+        head = f"HTTP/1.1 {status}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields)
         if self.fault == "truncated":
             connection.sendall((head + "Connection: close\r\n\r\n").encode() + body[:len(body) // 2])
             return False
         connection.sendall((head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
         return True
 
-    def look_up(self, target):
+    def look_up(self, target, language):
         """What is stored, or a fetch that all others wait for."""
+        key = (target, "" if self.fault == "variant" else language)
         with self.lock:
-            if target in self.stored:
-                return self.stored[target]
+            if key in self.stored:
+                return self.stored[key]
             if self.fault == "double_fetch":
-                self.fetch(target)
-            fields, body = self.fetch(target)
+                self.fetch(target, language)
+            fields, body = self.fetch(target, language)
             if self.fault == "cookie" or not any(name.lower() == "set-cookie" for name, _ in fields):
-                self.stored[target] = fields, body
+                self.stored[key] = fields, body
             return fields, body
 
-    def fetch(self, target):
+    def fetch(self, target, language):
         connection = http.client.HTTPConnection(self.origin, timeout=30)
-        connection.request("GET", target)
+        connection.request("GET", target, headers={"Accept-Language": language} if language else {})
         response = connection.getresponse()
         body = response.read()
         connection.close()

@@ -129,3 +129,9 @@ def test_a_page(tmp_path):
     assert page.read_text().count("<svg") >= 2 and "nan" not in page.read_text().split("<svg", 1)[1]
     code, _, err = bench("run", "-n", "1", "--html", "/nowhere/page.html", "http://127.0.0.1:1/")
     assert code == 1 and "/nowhere/page.html: cannot be written" in err
+
+
+def test_a_tenth_of_ten_connections_is_one():
+    with Origin() as origin:
+        _, report = bench_json("run", "--stampede", "-c", "10", "--slow", "10", "-o", "json", f"http://{origin.address}/a")
+    assert report["ok"] == 10 and report["slow"] == 1

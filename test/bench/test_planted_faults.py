@@ -48,12 +48,23 @@ def test_private_answers_are_no_fault(through):
     ("wrong_body", SIZE, "wrong_body"),
     ("truncated", SIZE, "truncated"),
     ("cookie", SIZE + "&cookie=unique", "cookie"),
+    ("unasked_part", SIZE, "protocol"),
 ])
 def test_fault_is_named(through, fault, query, error):
     code, report = through(fault, query=query)
     assert code == 1
     named = {name for name, count in report["errors"].items() if count > 0}
     assert named == {error}
+
+
+def test_another_clients_variant(through):
+    """Whoever ignores Vary fetches less than he should: only the bytes tell."""
+    query, vary = SIZE + "&vary=Accept-Language", ("--vary", "Accept-Language: de|fr|it")
+    code, report = through("none", *vary, query=query)
+    assert code == 0 and report["origin"]["fetches"] == 12
+    code, report = through("variant", *vary, query=query)
+    assert code == 1 and report["origin"]["fetches"] == 4
+    assert report["errors"]["wrong_body"] > 0 and report["errors"]["wrong_body"] + report["ok"] == 40
 
 
 def test_double_fetch(through):

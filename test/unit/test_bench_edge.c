@@ -39,10 +39,6 @@ static const struct row rows[] = {
     {OK200 OBJECT "Transfer-Encoding: chunked\r\n\r\n32\r\n", 0, 50, -1, "\r\n0\r\n\r\n", ANSWER_END,
      EDGE_TRUNCATED, CACHE_NONE},
     {OK200 OBJECT "Transfer-Encoding: chunked\r\n\r\nxx\r\n", 0, 0, -1, "", ANSWER_BAD, EDGE_OK, CACHE_NONE},
-    {"HTTP/1.1 206 Partial Content\r\n" OBJECT "Content-Range: bytes 10-19/100\r\nContent-Length: 10\r\n\r\n",
-     10, 20, -1, "", ANSWER_END, EDGE_OK, CACHE_NONE},
-    {"HTTP/1.1 206 Partial Content\r\n" OBJECT "Content-Range: bytes 10-19/100\r\nContent-Length: 10\r\n\r\n",
-     11, 21, -1, "", ANSWER_END, EDGE_WRONG_BODY, CACHE_NONE},
     {"HTTP/1.1 503 No\r\n" OBJECT "Content-Length: 0\r\n\r\n", 0, 0, -1, "", ANSWER_END, EDGE_STATUS,
      CACHE_NONE},
     {OK200 "Content-Length: 100\r\n\r\n", 0, 100, -1, "", ANSWER_END, EDGE_UNVERIFIABLE, CACHE_NONE},
@@ -60,6 +56,50 @@ static const struct row rows[] = {
     {OK200 OBJECT "Cache-Status: hit; fwd=bypass\r\nContent-Length: 100\r\n\r\n", 0, 100, -1, "", ANSWER_END,
      EDGE_OK, CACHE_OTHER},
     {"HTTP/1.1 200 OK\nContent-Length: 1\n\n", 0, 0, -1, "", ANSWER_BAD, EDGE_OK, CACHE_NONE},
+};
+
+/* Answers that are right or wrong by what was asked for: a field of the user's own, and of --vary, of which
+ * the first value's turn is. */
+static const struct {
+    const char *field, *vary;
+    struct row row;
+} asked[] = {
+    {"Range: bytes=10-19",
+     NULL,
+     {"HTTP/1.1 206 Partial Content\r\n" OBJECT
+      "Content-Range: bytes 10-19/100\r\nContent-Length: 10\r\n\r\n",
+      10, 20, -1, "", ANSWER_END, EDGE_OK, CACHE_NONE}},
+    {"Range: bytes=10-19",
+     NULL,
+     {"HTTP/1.1 206 Partial Content\r\n" OBJECT "Content-Range: bytes 10-19/*\r\nContent-Length: 10\r\n\r\n",
+      10, 20, -1, "", ANSWER_END, EDGE_OK, CACHE_NONE}},
+    {"Range: bytes=10-19",
+     NULL,
+     {"HTTP/1.1 206 Partial Content\r\n" OBJECT
+      "Content-Range: bytes 10-19/101\r\nContent-Length: 10\r\n\r\n",
+      10, 20, -1, "", ANSWER_END, EDGE_WRONG_BODY, CACHE_NONE}},
+    {NULL,
+     NULL,
+     {"HTTP/1.1 206 Partial Content\r\n" OBJECT
+      "Content-Range: bytes 10-19/100\r\nContent-Length: 10\r\n\r\n",
+      10, 20, -1, "", ANSWER_END, EDGE_PROTOCOL, CACHE_NONE}},
+    {"Range: bytes=10-19",
+     NULL,
+     {"HTTP/1.1 206 Partial Content\r\n" OBJECT
+      "Content-Range: bytes 10-19/100\r\nContent-Length: 10\r\n\r\n",
+      11, 21, -1, "", ANSWER_END, EDGE_WRONG_BODY, CACHE_NONE}},
+    {NULL,
+     NULL,
+     {OK200 OBJECT "Vary: x-a\r\nContent-Length: 100\r\n\r\n", 0, 100, -1, "", ANSWER_END, EDGE_OK,
+      CACHE_NONE}},
+    {NULL,
+     "X-A: de|fr",
+     {OK200 OBJECT "Vary: x-a\r\nContent-Length: 100\r\n\r\n", 0, 100, -1, "", ANSWER_END, EDGE_WRONG_BODY,
+      CACHE_NONE}}, /* the object's seed is of no variant */
+    {NULL,
+     "X-A: de|fr",
+     {OK200 OBJECT "Vary: X-A, X-B\r\nContent-Length: 100\r\n\r\n", 0, 100, -1, "", ANSWER_END, EDGE_OK,
+      CACHE_NONE}},
 };
 
 static void build(const struct row *row, struct buf *out)
@@ -86,10 +126,9 @@ static void build(const struct row *row, struct buf *out)
 }
 
 /* Feeds the answer cut at `cut`, every piece in memory of exactly its size. */
-static void judge(const struct row *row, struct span bytes, size_t cut)
+static void judge(const struct row *row, const struct edges_config *config, struct span bytes, size_t cut)
 {
-    struct edges_config config = {.verify = true, .method = EDGE_GET};
-    struct edge_run run = {.config = &config};
+    struct edge_run run = {.config = config};
     struct edge_thread *t = calloc(1, sizeof *t);
     assert_non_null(t);
     struct edge e = {.thread = t};
@@ -114,20 +153,36 @@ static void judge(const struct row *row, struct span bytes, size_t cut)
         edge_answer_end(&e);
     if (status != row->status || (status == ANSWER_END && e.fault != row->fault) ||
         (status != ANSWER_BAD && t->report.caches[row->cache] != 1))
-        fail_msg("row %td cut at %zu: status %d, fault %s", row - rows, cut, status,
-                 edge_error_name(e.fault));
+        fail_msg("cut at %zu: status %d, fault %s: %s", cut, status, edge_error_name(e.fault), row->head);
     buf_fini(&e.in);
     free(t);
 }
 
+static void judge_split_everywhere(const struct row *row, const struct edges_config *config)
+{
+    struct buf bytes = {0};
+    build(row, &bytes);
+    for (size_t cut = 0; cut <= bytes.len; cut++)
+        judge(row, config, buf_span(&bytes), cut);
+    buf_fini(&bytes);
+}
+
 static void test_answers_split_everywhere(void **state)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct buf bytes = {0};
-        build(&rows[i], &bytes);
-        for (size_t cut = 0; cut <= bytes.len; cut++)
-            judge(&rows[i], buf_span(&bytes), cut);
-        buf_fini(&bytes);
+    const struct edges_config config = {.verify = true, .method = EDGE_GET};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        judge_split_everywhere(&rows[i], &config);
+}
+
+static void test_what_was_asked_for(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct edges_config config = {.verify = true, .method = EDGE_GET};
+        if (asked[i].field != NULL)
+            config.fields.item[config.fields.n++] = span_of(asked[i].field);
+        if (asked[i].vary != NULL)
+            config.vary = span_of(asked[i].vary);
+        judge_split_everywhere(&asked[i].row, &config);
     }
 }
 
@@ -194,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_split_everywhere),
+        cmocka_unit_test(test_what_was_asked_for),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_request_text),
         cmocka_unit_test(test_ready_line_and_metric),

@@ -202,7 +202,6 @@ static void play_rounds(struct compare *c, const struct scenario *s)
 
 static bool play_scenario(struct compare *c, const struct scenario *s)
 {
-    bool holds = true;
     for (size_t i = 0; i < c->n_seats; i++) {
         struct compare_seat *seat = &c->seats[i];
         seat->left_out = seat->missing;
@@ -211,7 +210,7 @@ static bool play_scenario(struct compare *c, const struct scenario *s)
         memset(seat->result, 0, sizeof *seat->result);
     }
     play_rounds(c, s);
-    compare_report(c, s);
+    bool holds = compare_report(c, s);
     for (size_t i = 0; i < c->n_seats; i++) {
         struct compare_seat *seat = &c->seats[i];
         bool is_gated = span_eq(span_of(seat->peer.name), c->gated);
@@ -219,6 +218,15 @@ static bool play_scenario(struct compare *c, const struct scenario *s)
         holds &= seat->left_out != NULL ? is_excused : !is_gated || compare_gates_hold(s, seat->result);
     }
     return holds;
+}
+
+/* A word that is no peer of ours would gate nobody; the default may be no peer of this comparison. */
+static bool gates_somebody(const struct compare *c, const struct flag_list *names)
+{
+    for (uint32_t i = 0; i < names->n; i++)
+        if (span_eq(names->item[i], c->gated))
+            return true;
+    return span_eq(c->gated, SPAN("none")) || span_eq(c->gated, SPAN("shield"));
 }
 
 /* Before anything is played: a typing error in the last name must not wait for all others. */
@@ -236,19 +244,19 @@ static bool count_plays(struct compare *c, struct span names)
 
 static int play_all(struct compare *c)
 {
-    bool holds = true;
+    bool holds;
     struct span names = span_eq(c->names, SPAN("all")) ? span_of(all) : c->names;
     if (!count_plays(c, names))
         return 1;
-    compare_begin(c);
+    holds = compare_begin(c);
     c->began_ms = clock_mono_ms();
-    for (bool more = true; more && names.len > 0;) {
+    for (bool more = holds; more && names.len > 0;) {
         struct scenario s;
         more = load_scenario(c, next_name(&names), &s) && override_gates(c, &s) == NULL;
         holds &= more && play_scenario(c, &s);
         scenario_fini(&s);
     }
-    holds &= compare_end(c);
+    compare_end(c);
     return holds ? 0 : 1;
 }
 
@@ -319,6 +327,10 @@ int command_compare(int argc, char **argv)
     struct scenario probe = {0};
     if (code < 0 && override_gates(c, &probe) != NULL) {
         fprintf(stderr, "compare: --max-fetches-per-epoch and --max-failed %s\n", override_gates(c, &probe));
+        code = 2;
+    }
+    if (code < 0 && !c->list && !gates_somebody(c, &names)) {
+        fprintf(stderr, "compare: --gate %.*s is none of the peers to compare\n", SPAN_FMT(c->gated));
         code = 2;
     }
     if (code < 0)

@@ -34,10 +34,12 @@ struct compare {
 
 enum { COMPARE_TABLE, COMPARE_JSON, COMPARE_CSV };
 
-/* compare_report.c, in the form asked for: the frame, and a scenario as soon as it is played. */
-void compare_begin(struct compare *c);
-void compare_report(struct compare *c, const struct scenario *s);
-bool compare_end(struct compare *c); /* false: the HTML report could not be written */
+/* compare_report.c, in the form asked for: the frame, and a scenario as soon as it is played. The files of
+ * --html and
+ * --hdr are whole after each. False: one of them could not be written. */
+bool compare_begin(struct compare *c);
+bool compare_report(struct compare *c, const struct scenario *s);
+void compare_end(struct compare *c);
 
 /* compare_html.c: a part of the page. */
 void compare_html_scenario(struct buf *out, const struct compare *c, const struct scenario *s,

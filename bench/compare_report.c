@@ -19,54 +19,49 @@ static double cpu_per_request(const struct play_result *r)
 
 /* ---- gates */
 
-static bool gate_epochs(const struct scenario *s, const struct play_result *r)
-{
-    return s->fetches_per_epoch < 0 || witness_per_epoch(&r->origin) <= s->fetches_per_epoch;
-}
+enum { N_GATES = 5 };
 
-static bool gate_failed(const struct scenario *s, const struct play_result *r)
-{
-    return s->max_failed < 0 || (double)edges_failed(&r->edges) <= s->max_failed;
-}
-
-static bool gate_wrong(const struct scenario *s, const struct play_result *r)
-{
-    return s->max_wrong < 0 || (double)edges_wrong(&r->edges) <= s->max_wrong;
-}
-
-static bool gate_fetches(const struct scenario *s, const struct play_result *r)
-{
-    return s->max_fetches < 0 || (double)r->origin.fetches <= s->max_fetches;
-}
-
-static bool gate_p99(const struct scenario *s, const struct play_result *r)
-{
-    return s->p99_ms == 0 || hist_percentile(&r->edges.last_us, 99) <= s->p99_ms * 1000;
-}
-
-static bool gate_events(const struct scenario *s, const struct play_result *r)
-{
-    return r->trouble == NULL;
-}
-
-static const struct {
-    const char *name;
-    bool (*holds)(const struct scenario *s, const struct play_result *r);
-} gates[] = {
-    {"fetches-per-epoch", gate_epochs},
-    {"fetches", gate_fetches},
-    {"failed", gate_failed},
-    {"wrong", gate_wrong},
-    {"p99", gate_p99},
-    {"events", gate_events},
+struct gate {
+    const char *name, *unit;
+    double is, most; /* most < 0: the scenario has no such gate */
 };
+
+static void gates_of(const struct scenario *s, const struct play_result *r, struct gate out[N_GATES])
+{
+    double p99_ms = (double)hist_percentile(&r->edges.last_us, 99) / 1000;
+    const struct gate gates[N_GATES] = {
+        {"fetches-per-epoch", "", witness_per_epoch(&r->origin), s->fetches_per_epoch},
+        {"fetches", "", (double)r->origin.fetches, s->max_fetches},
+        {"failed", "", (double)edges_failed(&r->edges), s->max_failed},
+        {"wrong", "", (double)edges_wrong(&r->edges), s->max_wrong},
+        {"p99", " ms", p99_ms, s->p99_ms > 0 ? (double)s->p99_ms : -1},
+    };
+    memcpy(out, gates, sizeof gates);
+}
+
+static bool gate_holds(const struct gate *g)
+{
+    return g->most < 0 || g->is <= g->most;
+}
 
 bool compare_gates_hold(const struct scenario *s, const struct play_result *r)
 {
-    bool holds = true;
-    for (size_t i = 0; i < ARRAY_LEN(gates); i++)
-        holds &= gates[i].holds(s, r);
+    struct gate gates[N_GATES];
+    bool holds = r->trouble == NULL;
+    gates_of(s, r, gates);
+    for (int i = 0; i < N_GATES; i++)
+        holds &= gate_holds(&gates[i]);
     return holds;
+}
+
+static void put_gates(struct buf *out, const struct scenario *s, const struct compare_seat *seat)
+{
+    struct gate gates[N_GATES];
+    gates_of(s, seat->result, gates);
+    for (int i = 0; i < N_GATES; i++)
+        if (!gate_holds(&gates[i]))
+            buf_printf(out, "    %s: gate %s does not hold: %.6g%s, at most %.6g%s\n", seat->peer.name,
+                       gates[i].name, gates[i].is, gates[i].unit, gates[i].most, gates[i].unit);
 }
 
 /* ---- the table */
@@ -86,13 +81,13 @@ static void put_row(struct buf *out, const struct compare_seat *seat, const stru
     buf_printf(out, "  %-13s %9" PRIu64 " %7" PRIu64 " %8" PRIu64, seat->peer.name, e->finished,
                edges_failed(e), r->origin.fetches);
     if (r->origin.epochs > 0)
-        buf_printf(out, " %9.2f %6" PRIu64, witness_per_epoch(&r->origin), r->origin.epoch_fetches_max);
+        buf_printf(out, " %10.2f %6" PRIu64, witness_per_epoch(&r->origin), r->origin.epoch_fetches_max);
     else
-        buf_printf(out, " %9s %6s", "-", "-");
+        buf_printf(out, " %10s %6s", "-", "-");
     if (r->origin.fetches > 0)
-        buf_printf(out, " %8.1f", witness_collapse(&r->origin, e));
+        buf_printf(out, " %9.1f", witness_collapse(&r->origin, e));
     else
-        buf_printf(out, " %8s", "-");
+        buf_printf(out, " %9s", "-");
     put_time(out, hist_percentile(&e->first_us, 50), 8);
     put_time(out, hist_percentile(&e->last_us, 50), 8);
     put_time(out, hist_percentile(&e->last_us, 99), 8);
@@ -137,9 +132,7 @@ static void put_notes(struct buf *out, const struct scenario *s, const struct co
     if (edges_bottleneck(&r->edges) != NULL)
         buf_printf(out, "    %s: BOTTLENECK: this tool itself: %s\n", seat->peer.name,
                    edges_bottleneck(&r->edges));
-    for (size_t i = 0; i < ARRAY_LEN(gates); i++)
-        if (!gates[i].holds(s, r))
-            buf_printf(out, "    %s: gate %s does not hold\n", seat->peer.name, gates[i].name);
+    put_gates(out, s, seat);
 }
 
 static void put_wait_cells(struct buf *out, const struct hist *h)
@@ -188,9 +181,9 @@ static void put_table(struct buf *out, const struct compare *c, const struct sce
     for (size_t i = 0; i + 1 < c->n_seats && c->seats[i].left_out != NULL; i++)
         first = c->seats[i + 1].result;
     buf_printf(out, "\n%.*s - %.*s\n", SPAN_FMT(s->name), SPAN_FMT(s->about));
-    buf_printf(out, "  %-13s %9s %7s %8s %9s %6s %8s %8s %8s %8s %8s %9s %7s %7s\n", "", "requests", "failed",
-               "fetches", "per epoch", "worst", "collapse", "first", "p50", "p99", "max", "CPU us/rq",
-               "ratio", "MiB");
+    buf_printf(out, "  %-13s %9s %7s %8s %10s %6s %9s %8s %8s %8s %8s %9s %7s %7s\n", "", "requests",
+               "failed", "fetches", "per epoch", "worst", "collapse", "first", "p50", "p99", "max",
+               "CPU us/rq", "ratio", "MiB");
     for (size_t i = 0; i < c->n_seats; i++)
         if (c->seats[i].left_out == NULL)
             put_row(out, &c->seats[i], first);
@@ -288,7 +281,20 @@ static void put_intro(struct buf *out, const struct compare *c, struct span mach
             buf_printf(out, "  %-13s %s\n", c->seats[i].peer.name, c->seats[i].peer.version);
 }
 
-void compare_begin(struct compare *c)
+/* All that there is so far, each time anew: who interrupts us has the scenarios before. */
+static bool write_files(const struct compare *c)
+{
+    struct buf page = {0};
+    buf_put_span(&page, buf_span(&c->page));
+    html_end(&page);
+    page.failed |= c->page.failed;
+    bool holds = c->html.len == 0 || report_write(c->html, &page);
+    holds &= c->hdr.len == 0 || report_write(c->hdr, &c->hdr_log);
+    buf_fini(&page);
+    return holds;
+}
+
+bool compare_begin(struct compare *c)
 {
     struct buf out = {0}, machine = {0};
     report_put_machine(&machine);
@@ -310,7 +316,12 @@ void compare_begin(struct compare *c)
         buf_put_lit(&out, ",cpu_us_per_request,rss_kb,gates_hold\n");
     }
     buf_fini(&machine);
+    if (!write_files(c)) {
+        buf_fini(&out);
+        return false;
+    }
     print(&out);
+    return true;
 }
 
 /* Tags are SCENARIO.PEER.first_byte and .last_byte. */
@@ -329,7 +340,7 @@ static void put_hdr(struct compare *c, const struct scenario *s)
     }
 }
 
-void compare_report(struct compare *c, const struct scenario *s)
+bool compare_report(struct compare *c, const struct scenario *s)
 {
     struct buf out = {0}, table = {0};
     put_table(&table, c, s);
@@ -344,16 +355,13 @@ void compare_report(struct compare *c, const struct scenario *s)
     buf_fini(&table);
     c->has_reported = true;
     print(&out);
+    return write_files(c);
 }
 
-bool compare_end(struct compare *c)
+void compare_end(struct compare *c)
 {
     if (c->output == COMPARE_JSON)
         puts("]}");
-    html_end(&c->page);
-    bool holds = c->html.len == 0 || report_write(c->html, &c->page);
-    holds &= c->hdr.len == 0 || report_write(c->hdr, &c->hdr_log);
     buf_fini(&c->page);
     buf_fini(&c->hdr_log);
-    return holds;
 }

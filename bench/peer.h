@@ -2,9 +2,10 @@
  * change.
  *
  *   NAME.sh check          exits 0 when it is installed; prints its version
- *   NAME.sh can            prints the features that scenarios may need: swr restart purge-url purge-tag
- * purge-all NAME.sh run            becomes the server, in the foreground NAME.sh purge KIND X   purges url
- * PATH, tag TAG or all; exits 0 when it is done
+ *   NAME.sh can            prints what it can of what scenarios may need:
+ *                          swr stale-if-error restart purge-url purge-tag purge-all
+ *   NAME.sh run            becomes the server, in the foreground
+ *   NAME.sh purge KIND X   purges url PATH, tag TAG or all; exits 0 when it is done
  *
  * The script finds in its environment BENCH_PORT and BENCH_ADMIN_PORT (of 127.0.0.1) to listen on,
  * BENCH_ORIGIN (host:port), BENCH_DIR (its own, kept over restarts), BENCH_WORKERS, and BENCH_BIN with our

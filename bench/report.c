@@ -248,15 +248,26 @@ void report_put_json(struct buf *out, const struct edges_config *config, const s
                r->connects, r->resends, r->release_us, r->release_ns, r->cpu_us);
 }
 
-bool report_write(struct span file, const struct buf *text)
+static bool write_file(struct span file, const char *mode, const struct buf *text)
 {
     char name[PATH_MAX];
     snprintf(name, sizeof name, "%.*s", SPAN_FMT(file));
-    FILE *out = fopen(name, "we");
+    FILE *out = fopen(name, mode);
     bool holds = out != NULL && !text->failed && fwrite(text->p, 1, text->len, out) == text->len;
     if (out != NULL && fclose(out) != 0)
         holds = false;
     if (!holds)
         fprintf(stderr, "%s: cannot be written\n", name);
     return holds;
+}
+
+bool report_write(struct span file, const struct buf *text)
+{
+    return write_file(file, "we", text);
+}
+
+bool report_may_write(struct span file)
+{
+    static const struct buf nothing = {.p = ""};
+    return file.len == 0 || write_file(file, "ae", &nothing);
 }

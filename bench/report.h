@@ -25,6 +25,10 @@ void report_put_machine(struct buf *out);
 /* Write all of `text` to a file. False: it could not be, which is told on stderr. */
 bool report_write(struct span file, const struct buf *text);
 
+/* Before a load: could the file, which an empty name is not, be written? It is made, and what is in it stays.
+ * False as above. */
+bool report_may_write(struct span file);
+
 /* "12.3 ms", "850 us", "1.20 s": three digits. */
 void report_put_time(struct buf *out, uint64_t us);
 

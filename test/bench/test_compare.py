@@ -1,10 +1,12 @@
 """`compare` from end to end, with loads that take a second."""
 import csv
 import io
+import signal
+import subprocess
 
 import pytest
 
-from bench_tool import ROOT, bench, bench_json
+from bench_tool import PATIENCE_S, ROOT, TOOL, bench, bench_json
 
 SCENARIOS = {
     "cold": "origin size=16k&delay=50ms\nload --stampede -c 50 /cold\ngate fetches-per-epoch 1\ngate failed 0\n",
@@ -59,7 +61,37 @@ def test_csv(scenarios):
 def test_a_gate_decides(scenarios, tmp_path):
     (tmp_path / "strict").write_text("# strict - what nobody can.\norigin size=1k\nload -n 5 /x\ngate fetches 0\n")
     code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "strict"), "shield")
-    assert code == 1 and "shield: gate fetches does not hold" in out
+    assert code == 1 and "shield: gate fetches does not hold: 1, at most 0" in out
+    code, out, err = bench("compare", "--gate", "shiled", "shield")
+    assert code == 2 and out == "" and "--gate shiled" in err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(scenarios, tmp_path):
+    nowhere = str(tmp_path / "none/page.html")
+    code, out, err = bench("compare", "--dir", ROOT + "/bench", "--scenario", scenarios, "--html", nowhere, "shield")
+    assert code == 1 and out == "" and "cannot be written" in err
+    code, out, err = bench("run", "-n", "1", "--hdr", nowhere, "http://127.0.0.1:1/")
+    assert code == 1 and out == "" and "cannot be written" in err
+
+
+def test_interrupted(scenarios, tmp_path):
+    """The scenarios before are printed, and stand in a whole page."""
+    (tmp_path / "long").write_text("# long - longer than patience.\norigin size=1k\nload -c 1 -R 1 -d 1000s /a\n")
+    page = tmp_path / "page.html"
+    run = subprocess.Popen([TOOL, "compare", "--dir", ROOT + "/bench", "--html", page, "--scenario",
+                            f"{tmp_path}/cold,{tmp_path}/long", "shield"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    seen = ""
+    while "up to" not in seen:  # the last line of cold's table but for its notes, of which it has none
+        line = run.stdout.readline()
+        assert line, run.stderr.read()
+        seen += line
+    while "<h2>cold" not in page.read_text():  # written after it was printed
+        assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 130 and "ended by signal" in err
+    assert page.read_text().count("<h2>") == 1 and page.read_text().endswith("</body></html>\n")
 
 
 def test_a_missing_peer_is_named(scenarios, tmp_path):

@@ -73,7 +73,7 @@ static int control_defaults(struct origin_server *s, struct span query, struct b
 {
     struct origin_options changed = s->defaults;
     struct span name = {0};
-    const char *why = origin_options_query(&changed, arena_span(&s->kept, query), &s->kept, &name);
+    const char *why = origin_options_order(&changed, arena_span(&s->kept, query), &s->kept, &name);
     if (why != NULL) {
         buf_printf(text, "%.*s %s\n", SPAN_FMT(name), why);
         return 400;

@@ -127,8 +127,8 @@ static struct span decode(struct span s, struct arena *a)
     return (struct span){out, n};
 }
 
-const char *origin_options_query(struct origin_options *o, struct span query, struct arena *a,
-                                 struct span *name)
+static const char *take_query(struct origin_options *o, struct span query, struct arena *a, bool is_ours,
+                              struct span *name)
 {
     while (query.len > 0) {
         const char *end = memchr(query.p, '&', query.len);
@@ -137,6 +137,8 @@ const char *origin_options_query(struct origin_options *o, struct span query, st
         const char *equals = memchr(pair.p, '=', pair.len);
         *name = (struct span){pair.p, equals != NULL ? (size_t)(equals - pair.p) : pair.len};
         const struct flag *row = flags_find(origin_option_flags(), *name);
+        if (row == NULL && is_ours)
+            return "is no parameter of the origin; origin --help lists them";
         if (row == NULL)
             continue;
         struct span value = equals != NULL ? decode(span_from(pair, name->len + 1), a) : SPAN("on");
@@ -145,4 +147,16 @@ const char *origin_options_query(struct origin_options *o, struct span query, st
             return why;
     }
     return NULL;
+}
+
+const char *origin_options_query(struct origin_options *o, struct span query, struct arena *a,
+                                 struct span *name)
+{
+    return take_query(o, query, a, false, name);
+}
+
+const char *origin_options_order(struct origin_options *o, struct span query, struct arena *a,
+                                 struct span *name)
+{
+    return take_query(o, query, a, true, name);
 }

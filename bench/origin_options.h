@@ -39,4 +39,8 @@ struct flags origin_option_flags(void);
 const char *origin_options_query(struct origin_options *o, struct span query, struct arena *a,
                                  struct span *name);
 
+/* The same of an order, in which every parameter is ours: one with another name is refused. */
+const char *origin_options_order(struct origin_options *o, struct span query, struct arena *a,
+                                 struct span *name);
+
 #endif

@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "bench/edges_options.h"
 #include "bench/sock.h"
 #include "common/check.h"
 #include "common/clock.h"
 
-enum { READY_MS = 10000, WORDS_MAX = 64, TIMEOUT_MS = 30000 };
+enum { READY_MS = 10000, TIMEOUT_MS = 30000 };
 
 /* One play as it runs. */
 struct stage {
@@ -134,29 +133,6 @@ static void look_on(struct stage *t)
 
 /* ---- loads */
 
-/* Words of a line as flags_parse wants them. */
-static int split(char *text, char **argv)
-{
-    int argc = 0;
-    char *save = NULL;
-    argv[argc++] = "load";
-    for (char *word = strtok_r(text, " \t", &save); word != NULL && argc < WORDS_MAX;
-         word = strtok_r(NULL, " \t", &save))
-        argv[argc++] = word;
-    argv[argc] = NULL;
-    return argc;
-}
-
-static const char *parse_load(char *text, struct edges_config *config, struct flag_list *rest)
-{
-    char *argv[WORDS_MAX + 1];
-    int argc = split(text, argv);
-    const struct flag_group groups[] = {{"", edges_option_flags(), config}};
-    if (flags_parse(groups, 1, argc, argv, "", rest) >= 0)
-        return "the scenario's load cannot be understood";
-    return edges_options_settle(config, rest);
-}
-
 /* What a report tells about a load. */
 static struct edges_config numbers_of(const struct edges_config *c)
 {
@@ -174,7 +150,7 @@ static const char *load(struct stage *t, struct span line, bool is_measured, str
     char *text = strndup(line.p, line.len), url[1100];
     struct edges_config config = {0};
     struct flag_list rest = {0};
-    const char *why = text == NULL ? "out of memory" : parse_load(text, &config, &rest);
+    const char *why = text == NULL ? "out of memory" : scenario_parse_load(text, &config, &rest);
     if (why == NULL) {
         snprintf(url, sizeof url, "http://127.0.0.1:%u%.*s", t->peer->port, SPAN_FMT(config.url));
         config.url = span_of(url);

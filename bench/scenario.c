@@ -1,11 +1,15 @@
 #include "bench/scenario.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "bench/edges_options.h"
+#include "bench/origin_options.h"
 #include "common/check.h"
 #include "common/units.h"
 
-enum { FILE_MAX_BYTES = 65536 };
+enum { FILE_MAX_BYTES = 65536, WORDS_MAX = 64 };
 
 struct span scenario_word(struct span *rest)
 {
@@ -15,6 +19,65 @@ struct span scenario_word(struct span *rest)
         n++;
     *rest = span_trim(span_from(s, n));
     return (struct span){s.p, n};
+}
+
+/* Words of a line as flags_parse wants them. */
+static int split(char *text, char **argv)
+{
+    int argc = 0;
+    char *save = NULL;
+    argv[argc++] = "load";
+    for (char *word = strtok_r(text, " \t", &save); word != NULL && argc < WORDS_MAX;
+         word = strtok_r(NULL, " \t", &save))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    return argc;
+}
+
+const char *scenario_parse_load(char *text, struct edges_config *config, struct flag_list *rest)
+{
+    char *argv[WORDS_MAX + 1];
+    int argc = split(text, argv);
+    const struct flag_group groups[] = {{"", edges_option_flags(), config}};
+    if (flags_parse(groups, 1, argc, argv, "", rest) >= 0)
+        return "these options are not those of shield-bench run; run --help tells more";
+    return edges_options_settle(config, rest);
+}
+
+/* Before anything is played. */
+static const char *check_load(struct span line)
+{
+    char *text = strndup(line.p, line.len);
+    struct edges_config config = {0};
+    struct flag_list rest = {0};
+    const char *why = text == NULL ? "out of memory" : scenario_parse_load(text, &config, &rest);
+    free(text);
+    return why;
+}
+
+static const char *check_origin(struct span query)
+{
+    struct origin_options unused = {0};
+    struct arena a = {0};
+    struct span name = {0};
+    const char *why = origin_options_order(&unused, query, &a, &name);
+    if (why != NULL)
+        fprintf(stderr, "%.*s %s\n", SPAN_FMT(name), why);
+    arena_fini(&a);
+    return why != NULL ? "these parameters cannot be understood" : NULL;
+}
+
+static const char *check_event(enum scenario_event what, struct span rest)
+{
+    struct span word = scenario_word(&rest);
+    bool is_one = span_eq(word, SPAN("url")) || span_eq(word, SPAN("tag"));
+    if (what == EVENT_ORIGIN)
+        return check_origin(word);
+    if (what == EVENT_PURGE && !(is_one && rest.len > 0) && !span_eq(word, SPAN("all")))
+        return "purge is followed by url PATH, tag TAG or all";
+    if (what == EVENT_RESTART && !span_eq(word, SPAN("TERM")) && !span_eq(word, SPAN("KILL")))
+        return "restart is followed by TERM or KILL";
+    return NULL;
 }
 
 /* ---- one verb each; `rest` is what follows the word */
@@ -38,12 +101,14 @@ static const char *add_step(struct scenario *s, enum scenario_verb verb, struct 
 
 static const char *take_origin(struct scenario *s, struct span rest)
 {
-    return add_step(s, VERB_ORIGIN, rest);
+    const char *why = check_origin(rest);
+    return why != NULL ? why : add_step(s, VERB_ORIGIN, rest);
 }
 
 static const char *take_warm(struct scenario *s, struct span rest)
 {
-    return add_step(s, VERB_WARM, rest);
+    const char *why = check_load(rest);
+    return why != NULL ? why : add_step(s, VERB_WARM, rest);
 }
 
 static const char *take_load(struct scenario *s, struct span rest)
@@ -51,7 +116,8 @@ static const char *take_load(struct scenario *s, struct span rest)
     for (uint32_t i = 0; i < s->n_steps; i++)
         if (s->steps[i].verb == VERB_LOAD)
             return "there is one load in a scenario; use warm for those before it";
-    return add_step(s, VERB_LOAD, rest);
+    const char *why = check_load(rest);
+    return why != NULL ? why : add_step(s, VERB_LOAD, rest);
 }
 
 static const char *take_wait(struct scenario *s, struct span rest)
@@ -90,7 +156,7 @@ static const char *take_at(struct scenario *s, struct span rest)
             if (i == EVENT_REFUSE && !units_parse_duration_ms(rest, &s->events[s->n_events].length_ms))
                 return "refuse needs a time such as 250ms or 2s";
             s->events[s->n_events++].rest = rest;
-            return NULL;
+            return check_event((enum scenario_event)i, rest);
         }
     return "at TIME is followed by origin, refuse, purge or restart";
 }

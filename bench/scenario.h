@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#include "bench/flags.h"
+#include "bench/edges.h"
 #include "common/buf.h"
 
 enum scenario_verb { VERB_ORIGIN, VERB_WARM, VERB_WAIT, VERB_LOAD };
@@ -53,6 +53,11 @@ void scenario_fini(struct scenario *s);
 
 /* "purge", "restart" and so on, as files write it. */
 const char *scenario_event_name(enum scenario_event what);
+
+/* Take apart what follows `load` or `warm`: options of `run`, and a path, which becomes config->url. `text`
+ * is changed, and must outlive `config`. Returns NULL, or static text; which option is wrong is told on
+ * stderr. */
+const char *scenario_parse_load(char *text, struct edges_config *config, struct flag_list *rest);
 
 /* The next word of *rest; an empty span at the end. */
 struct span scenario_word(struct span *rest);

@@ -66,10 +66,15 @@ static void put_gates(struct buf *out, const struct scenario *s, const struct co
 
 /* ---- the table */
 
-static void put_time(struct buf *out, uint64_t us, int width)
+/* Nothing was measured: no time, not one of zero. */
+static void put_time(struct buf *out, const struct hist *h, double percent)
 {
+    const int width = 8;
     struct buf cell = {0};
-    report_put_time(&cell, us);
+    if (atomic_load(&h->total) > 0)
+        report_put_time(&cell, hist_percentile(h, percent));
+    else
+        buf_put_lit(&cell, "-");
     buf_printf(out, " %*.*s", width, SPAN_FMT(buf_span(&cell)));
     buf_fini(&cell);
 }
@@ -88,10 +93,10 @@ static void put_row(struct buf *out, const struct compare_seat *seat, const stru
         buf_printf(out, " %9.1f", witness_collapse(&r->origin, e));
     else
         buf_printf(out, " %9s", "-");
-    put_time(out, hist_percentile(&e->first_us, 50), 8);
-    put_time(out, hist_percentile(&e->last_us, 50), 8);
-    put_time(out, hist_percentile(&e->last_us, 99), 8);
-    put_time(out, hist_percentile(&e->last_us, 100), 8);
+    put_time(out, &e->first_us, 50);
+    put_time(out, &e->last_us, 50);
+    put_time(out, &e->last_us, 99);
+    put_time(out, &e->last_us, 100);
     buf_printf(out, " %9.1f", cpu_per_request(r));
     if (first->cpu_us > 0)
         buf_printf(out, " %6.2fx", cpu_per_request(r) / cpu_per_request(first));
@@ -139,7 +144,7 @@ static void put_wait_cells(struct buf *out, const struct hist *h)
 {
     static const double percents[] = {50, 99, 99.9, 100};
     for (size_t i = 0; i < ARRAY_LEN(percents); i++)
-        put_time(out, hist_percentile(h, percents[i]), 8);
+        put_time(out, h, percents[i]);
 }
 
 /* What it cost to be one who waits. */

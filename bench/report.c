@@ -156,9 +156,12 @@ void report_put_table(struct buf *out, const struct edges_config *config, const 
 void report_put_witness(struct buf *out, const struct edges_report *r, const struct witness *w)
 {
     buf_printf(out,
-               "origin         %" PRIu64 " fetches (%" PRIu64 " not modified), at most %" PRIu64
-               " at a time; collapse factor %.1f\n",
-               w->fetches, w->not_modified, w->running_max, witness_collapse(w, r));
+               "origin         %" PRIu64 " fetches (%" PRIu64 " not modified), at most %" PRIu64 " at a time",
+               w->fetches, w->not_modified, w->running_max);
+    if (w->fetches > 0)
+        buf_printf(out, "; collapse factor %.1f\n", witness_collapse(w, r));
+    else
+        buf_put_lit(out, ": all came from a store, or this is not the origin of that proxy\n");
     if (w->epochs > 0)
         buf_printf(out,
                    "               %.2f for each of %" PRIu64 " freshness epochs, at worst %" PRIu64 "%s%s\n",

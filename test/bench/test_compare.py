@@ -62,6 +62,10 @@ def test_a_gate_decides(scenarios, tmp_path):
     (tmp_path / "strict").write_text("# strict - what nobody can.\norigin size=1k\nload -n 5 /x\ngate fetches 0\n")
     code, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "strict"), "shield")
     assert code == 1 and "shield: gate fetches does not hold: 1, at most 0" in out
+    (tmp_path / "none").write_text("# none - of which nothing is good.\norigin status=500\nload -n 5 /x\n")
+    _, out, _ = bench("compare", "--dir", ROOT + "/bench", "--scenario", str(tmp_path / "none"), "shield")
+    row = next(line.split() for line in out.splitlines() if line.startswith("  shield  ") and " 5 " in line)
+    assert row[1:3] == ["5", "5"] and row[7:11] == ["-"] * 4  # no time, not one of zero
     code, out, err = bench("compare", "--gate", "shiled", "shield")
     assert code == 2 and out == "" and "--gate shiled" in err
 

@@ -7,7 +7,8 @@
 #include "common/check.h"
 
 struct arrival {
-    uint64_t key, first_us, last_us;
+    uint64_t key; /* of the object; verified ones by their bytes, since variants of one path are several */
+    uint64_t first_us, last_us;
 };
 
 static int by_key(const void *a, const void *b)
@@ -23,7 +24,7 @@ static size_t collect(struct edge_thread *const *threads, uint32_t n_threads, st
         for (uint32_t i = 0; i < threads[t]->n_edges; i++) {
             const struct edge *e = &threads[t]->edges[i];
             if (e->last_ns > 0)
-                out[n++] = (struct arrival){e->n, (e->first_ns - e->start_ns) / 1000,
+                out[n++] = (struct arrival){e->verifies ? e->seed : e->n, (e->first_ns - e->start_ns) / 1000,
                                             (e->last_ns - e->start_ns) / 1000};
         }
     return n;

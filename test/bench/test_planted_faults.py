@@ -67,6 +67,12 @@ def test_another_clients_variant(through):
     assert report["errors"]["wrong_body"] > 0 and report["errors"]["wrong_body"] + report["ok"] == 40
 
 
+def test_each_variant_has_a_leader(origin):
+    _, report = bench_json("run", "--stampede", "-c", "30", "--verify", "--vary", "Accept-Language: de|fr|it", "-o", "json",
+                           f"http://{origin.address}/leaders?{SIZE}&vary=Accept-Language")
+    assert report["ok"] == 30 and report["wait_first_us"]["count"] == 27
+
+
 def test_double_fetch(through):
     code, report = through("double_fetch")
     assert code == 1

@@ -201,3 +201,8 @@ bool netaddr_cidr_contains(const struct netaddr_cidr *c, const struct sockaddr *
     const unsigned char *p = ip_bytes(sa, &family);
     return p != NULL && family == c->family && bits_equal(p, c->addr, c->bits);
 }
+
+bool netaddr_cidr_covers(const struct netaddr_cidr *c, const struct netaddr_cidr *inner)
+{
+    return c->family == inner->family && c->bits <= inner->bits && bits_equal(inner->addr, c->addr, c->bits);
+}

@@ -31,5 +31,7 @@ struct netaddr_cidr {
 const char *netaddr_cidr_parse(struct span text, struct netaddr_cidr *out);
 bool netaddr_cidr_contains(const struct netaddr_cidr *c,
                            const struct sockaddr *sa); /* v4-mapped v6 counts as v4 */
+/* Whether all addresses of `inner`, which may be a bare one, are in `c`. */
+bool netaddr_cidr_covers(const struct netaddr_cidr *c, const struct netaddr_cidr *inner);
 
 #endif

@@ -284,6 +284,7 @@ void flight_put_request(struct flight *f)
     const struct flight_request *what = &f->what;
     struct forward_request r = {
         .head = what->head,
+        .route = what->route,
         .mode = what->mode,
         .method = what->head->method_text,
         .host = what->host,
@@ -307,7 +308,7 @@ void flight_put_request(struct flight *f)
         r.resumes = true;
         r.resume_at = object_ready(f->object);
     }
-    policy_forward_request(&f->call.head, f->env->loop->config, &r);
+    policy_forward_request(&f->call.head, what->config, &r); /* as the key was made, whatever was reloaded */
 }
 
 void flight_ask_origin(struct flight *f)

@@ -2,7 +2,7 @@
 
 #include "common/check.h"
 #include "shield/policy/cache_control.h"
-#include "shield/policy/key.h"
+#include "shield/policy/key_parts.h"
 #include "shield/policy/language.h"
 #include "shield/policy/vary.h"
 
@@ -14,7 +14,8 @@ static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_
 static const uint64_t validation_fields = 1ull << FIELD_IF_NONE_MATCH | 1ull << FIELD_IF_MODIFIED_SINCE |
                                           1ull << FIELD_IF_RANGE | 1ull << FIELD_RANGE;
 
-/* Inputs by which an origin may answer differently, and no key tells them apart (DESIGN.md section 9). */
+/* Inputs by which an origin may answer differently, and no key tells them apart unless a route's does
+ * (DESIGN.md section 9). */
 static const uint64_t unkeyed_fields =
     1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_HOST | 1ull << FIELD_X_FORWARDED_PROTO |
     1ull << FIELD_X_FORWARDED_SCHEME | 1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_X_FORWARDED_PREFIX |
@@ -46,14 +47,37 @@ static bool is_encoding_normal(const struct config *cfg, const struct forward_re
     return r->mode != FORWARD_PASS && cfg->cache.normalise_encoding;
 }
 
+/* What the request brings may answer others: what is not keyed stays here. */
+static bool is_for_cache(const struct forward_request *r)
+{
+    return r->mode != FORWARD_PASS || is_cacheable_method(r->method);
+}
+
+static bool has_keyed_cookies(const struct forward_request *r)
+{
+    return r->route->key.cookies.n > 0 && is_for_cache(r);
+}
+
+static uint64_t keyed_fields(const struct config_route *route)
+{
+    uint64_t keyed = 0;
+    for (uint32_t i = 0; i < route->key.headers.n; i++)
+        keyed |= 1ull << http_field_id(span_of(route->key.headers.items[i]));
+    return keyed;
+}
+
 /* The known fields of the client's head that do not go upstream as they came. */
 static uint64_t dropped_fields(const struct config *cfg, const struct forward_request *r)
 {
     uint64_t dropped = rebuilt_fields;
     if (r->mode == FORWARD_SHARED)
         dropped |= condition_fields | 1ull << FIELD_RANGE | 1ull << FIELD_AUTHORIZATION;
-    if (r->mode != FORWARD_PASS || is_cacheable_method(r->method))
-        dropped |= unkeyed_fields;
+    if (is_for_cache(r))
+        dropped |= unkeyed_fields & ~keyed_fields(r->route);
+    if (has_keyed_cookies(r))
+        dropped |= 1ull << FIELD_COOKIE;
+    if (r->route->key.scheme)
+        dropped |= 1ull << FIELD_X_FORWARDED_PROTO;
     if (is_validation(r))
         dropped |= validation_fields;
     if (r->resumes)
@@ -63,6 +87,13 @@ static uint64_t dropped_fields(const struct config *cfg, const struct forward_re
     if (r->client_ip.len > 0)
         dropped |= 1ull << FIELD_X_FORWARDED_FOR;
     return dropped;
+}
+
+/* A class is our word to the origin, and a client's own is one more unkeyed input. */
+static bool is_dropped_class(const struct forward_request *r, struct span name)
+{
+    return policy_is_class_field(name) && (policy_has_class_field(r->route, name) ||
+                                           (is_for_cache(r) && !policy_keys_header(r->route, name)));
 }
 
 /* RFC 9110 section 7.6.2: counted down for OPTIONS; other methods may leave it alone, and an invalid one is
@@ -102,6 +133,8 @@ static void put_client_fields(struct buf *out, const struct config *cfg, const s
         if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f) ||
             field_changes_drop(&r->changes, f->name))
             continue;
+        if (f->id == FIELD_OTHER && is_dropped_class(r, f->name))
+            continue;
         if (f->id == FIELD_MAX_FORWARDS)
             put_max_forwards(out, r->head, f);
         else
@@ -127,6 +160,16 @@ static void put_list_so_far(struct buf *out, const struct http_head *head, enum 
 static void put_line(struct buf *out, const char *name, struct span value)
 {
     http_put_field(out, span_of(name), value);
+}
+
+/* As the key has it. */
+static void put_keyed_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
+{
+    if (has_keyed_cookies(r))
+        policy_put_keyed_cookies(out, r->route, r->head);
+    if (r->route->key.scheme)
+        put_line(out, "X-Forwarded-Proto", policy_scheme(cfg, r->head, r->client_ip));
+    policy_put_classes(out, r->route, r->head);
 }
 
 static void put_path_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
@@ -188,10 +231,9 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
     buf_put_lit(out, " HTTP/1.1\r\n");
     put_line(out, "Host", r->host);
     put_client_fields(out, cfg, r);
-    if (is_encoding_normal(cfg, r) &&
-        !field_changes_drop(
-            &r->changes,
-            SPAN("Accept-Encoding"))) /* none at all would accept any coding: RFC 9110 section 12.5.3 */
+    put_keyed_fields(out, cfg, r);
+    /* none at all would accept any coding: RFC 9110 section 12.5.3 */
+    if (is_encoding_normal(cfg, r) && !field_changes_drop(&r->changes, SPAN("Accept-Encoding")))
         put_line(out, "Accept-Encoding", policy_accept_encoding(r->head));
     put_framing(out, r);
     put_path_fields(out, cfg, r);

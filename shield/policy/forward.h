@@ -20,6 +20,7 @@ enum forward_mode {
 
 struct forward_request {
     const struct http_head *head;
+    const struct config_route *route; /* what it keys goes along as it is keyed: see policy/key.h */
     enum forward_mode mode;
     struct span method;              /* "GET", "HEAD" or the client's own */
     struct span host;                /* for Host, after origins.NAME.host has been applied */
@@ -37,7 +38,9 @@ struct forward_request {
  * (DESIGN.md section 9): it goes along with unsafe methods only. */
 bool policy_has_unkeyed_input(const struct http_head *request);
 
-/* A complete request head into `out`, empty line included. */
+/* A complete request head into `out`, empty line included. `cfg` is the one that r->route and the key are of.
+ * Of the unkeyed inputs and, where the route keys cookies, of the cookies only what is keyed goes upstream
+ * with cacheable methods. X-Forwarded-Proto (key.scheme) and Shield-Class-NAME are ours. */
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r);
 
 /* The stored form of a response head: status line and end-to-end fields, each with CRLF, and no empty line.

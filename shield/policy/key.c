@@ -1,5 +1,7 @@
 #include "shield/policy/key.h"
 
+#include "shield/policy/key_parts.h"
+
 /* The shield's listeners speak http, whose default port adds nothing to the host; nor does an empty one (RFC
  * 9110 section 4.2.3). */
 static struct span without_default_port(struct span host)
@@ -21,18 +23,32 @@ void policy_put_path(struct buf *out, struct span path_query)
     buf_put_span(out, path_query);
 }
 
-void policy_key(struct buf *out, const struct config_origin *origin, const struct http1_target *target)
+/* No rule of its own: the key is the URI as sent, which costs a hit no more than the copy. */
+static bool has_plain_keys(const struct config_route *route)
 {
-    struct span name = span_of(origin->name);
-    struct span host = without_default_port(target->host);
-    if (!buf_reserve(out, name.len + host.len + target->path_query.len + 3))
-        return;
+    bool is_cut = route->key.drop_query | route->key.sort_query | (route->rewrite_from != NULL);
+    uint32_t n_lists = route->key.query_ignore.n | route->key.query_allow.n | route->key.headers.n |
+                       route->key.cookies.n | route->key.n_classes;
+    return !(is_cut | route->key.scheme) && n_lists == 0;
+}
+
+bool policy_key(struct buf *out, const struct key_request *r)
+{
+    struct span name = span_of(r->config->origins[r->route->origin].name);
+    struct span host = without_default_port(r->target.host);
+    if (!buf_reserve(out, name.len + host.len + r->target.path_query.len + 3))
+        return true;
     buf_put_span(out, name);
     buf_put_lit(out, "\n");
     for (size_t i = 0; i < host.len; i++)
         out->p[out->len++] = ascii_lower(host.p[i]);
     buf_put_lit(out, "\n");
-    policy_put_path(out, target->path_query);
+    if (has_plain_keys(r->route)) {
+        policy_put_path(out, r->target.path_query);
+        return true;
+    }
+    policy_path_query(out, r->route, METHOD_GET, r->target.path_query);
+    return policy_put_key_parts(out, r);
 }
 
 static struct span up_to_newline(struct span *rest)
@@ -43,10 +59,23 @@ static struct span up_to_newline(struct span *rest)
     return part;
 }
 
-void policy_key_show(struct buf *out, struct span key)
+struct span policy_key_path_query(struct span key)
 {
     (void)up_to_newline(&key); /* the origin's name */
+    (void)up_to_newline(&key); /* the host */
+    return up_to_newline(&key);
+}
+
+struct span policy_key_uri(struct span key)
+{
+    struct span path_query = policy_key_path_query(key);
+    return (struct span){key.p, (size_t)(path_query.p + path_query.len - key.p)};
+}
+
+void policy_key_show(struct buf *out, struct span key)
+{
+    (void)up_to_newline(&key);
     buf_put_lit(out, "//");
     buf_put_span(out, up_to_newline(&key));
-    buf_put_span(out, key);
+    buf_put_span(out, up_to_newline(&key));
 }

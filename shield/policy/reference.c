@@ -73,26 +73,26 @@ static struct span host_part(const struct buf *key, size_t from)
     return (struct span){s.p, find_any(s, "\n")};
 }
 
-bool policy_reference_key(struct buf *out, const struct config_origin *origin,
-                          const struct http1_target *base, struct span reference)
+bool policy_reference_key(struct buf *out, const struct key_request *base, struct span reference)
 {
     struct buf merged = {0}, path = {0}, own = {0};
-    struct span host = base->host;
+    struct key_request r = *base;
+    struct span *host = &r.target.host;
     size_t before = out->len;
     reference.len = find_any(reference, "#");
-    bool good = take_authority(&reference, &host);
+    bool good = take_authority(&reference, host);
     if (good) {
-        bool absolute = host.p != base->host.p || (reference.len > 0 && reference.p[0] == '/');
+        bool absolute = host->p != base->target.host.p || (reference.len > 0 && reference.p[0] == '/');
         if (absolute && (reference.len == 0 || reference.p[0] == '?'))
             buf_put_lit(&merged, "/");
         if (absolute)
             buf_put_span(&merged, reference);
         else
-            put_merged(&merged, base->path_query, reference);
+            put_merged(&merged, base->target.path_query, reference);
         put_without_dots(&path, buf_span(&merged));
-        struct http1_target target = {.host = host, .path_query = buf_span(&path)};
-        policy_key(out, origin, &target);
-        policy_key(&own, origin, base);
+        r.target.path_query = buf_span(&path);
+        (void)policy_key(out, &r);
+        (void)policy_key(&own, base);
         good = !merged.failed && !path.failed && !own.failed && !out->failed &&
                span_eq(host_part(out, before), host_part(&own, 0));
     }

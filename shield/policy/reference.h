@@ -4,10 +4,9 @@
 
 #include "shield/policy/key.h"
 
-/* Append the primary key of `reference`, resolved against the request's `base`. False, and nothing appended,
- * when it is of another host than the base (RFC 9111 section 4.4: nobody invalidates what is not his), of
- * another scheme than http and https, or not a URI. */
-bool policy_reference_key(struct buf *out, const struct config_origin *origin,
-                          const struct http1_target *base, struct span reference);
+/* Append the primary key that `base` would have if it were for `reference`, resolved against its target.
+ * False, and nothing appended, when it is of another host than the base (RFC 9111 section 4.4: nobody
+ * invalidates what is not his), of another scheme than http and https, or not a URI. */
+bool policy_reference_key(struct buf *out, const struct key_request *base, struct span reference);
 
 #endif

@@ -6,7 +6,6 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "shield/ops/access_log.h"
-#include "shield/policy/key.h"
 
 enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3 };
 
@@ -234,6 +233,29 @@ static const struct config_origin *origin_of(const struct exchange *ex)
     return &ex->config->origins[ex->route->origin];
 }
 
+struct key_request exchange_key_request(const struct exchange *ex)
+{
+    return (struct key_request){
+        .config = ex->config,
+        .route = ex->route,
+        .head = &ex->head,
+        .target = ex->target,
+        .client_ip = ex->client_ip,
+    };
+}
+
+static bool is_keyed_method(const struct exchange *ex)
+{
+    return ex->head.method == METHOD_GET || ex->head.method == METHOD_HEAD;
+}
+
+static struct span path_query_upstream(const struct exchange *ex)
+{
+    if (is_keyed_method(ex))
+        return policy_key_path_query(buf_span(&ex->key));
+    return ex->rewritten.p != NULL ? ex->rewritten : ex->target.path_query;
+}
+
 static struct flight_request what_to_fetch(struct exchange *ex)
 {
     const struct config_origin *origin = origin_of(ex);
@@ -249,7 +271,7 @@ static struct flight_request what_to_fetch(struct exchange *ex)
         .method = ex->head.method,
         .head = &ex->head,
         .host = host,
-        .path_query = ex->target.path_query,
+        .path_query = path_query_upstream(ex),
         .client_ip = ex->client_ip,
     };
 }
@@ -558,6 +580,24 @@ static struct exchange *begin(struct exchange_env *env, const struct exchange_re
     return ex;
 }
 
+/* The key, and what goes upstream where that is another path. A request whose key would be too long has no
+ * place in the cache: it passes. Returns 0 or ERR_NOMEM. */
+static int make_key(struct exchange *ex, struct request_verdict *v)
+{
+    struct key_request r = exchange_key_request(ex);
+    struct buf path_query = {0};
+    if (!policy_key(&ex->key, &r) && v->kind != REQUEST_REFUSE)
+        v->kind = REQUEST_PASS;
+    if (!is_keyed_method(ex) && ex->route->rewrite_from != NULL) {
+        policy_path_query(&path_query, ex->route, ex->head.method, ex->target.path_query);
+        ex->rewritten = arena_span(&ex->arena, buf_span(&path_query));
+        ex->key.failed |= path_query.failed || ex->rewritten.p == NULL;
+        buf_fini(&path_query);
+    }
+    ex->key_hash = cache_hash(ex->env->cache, buf_span(&ex->key));
+    return ex->key.failed ? ERR_NOMEM : 0;
+}
+
 /* `out` holds the exchange as long as it runs: on_over clears it through the owner, who has it as its own
  * field. */
 void exchange_start(struct exchange_env *env, const struct exchange_request *r, struct exchange **out)
@@ -576,8 +616,11 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         send_fixed(ex);
         return;
     }
-    policy_key(&ex->key, origin_of(ex), &ex->target);
-    ex->key_hash = cache_hash(env->cache, buf_span(&ex->key));
+    int err = make_key(ex, &v);
+    if (err != 0) {
+        refuse(ex, err);
+        return;
+    }
     if (ex->route->cache == CACHE_OFF && v.kind != REQUEST_REFUSE)
         v.kind = REQUEST_PASS;
     switch (v.kind) {

@@ -3,6 +3,7 @@
 #define SHIELD_REQUEST_EXCHANGE_IMPL_H
 
 #include "common/http_range.h"
+#include "shield/policy/key.h"
 #include "shield/request/exchange.h"
 
 enum exchange_state { EX_ASKING, EX_WAITING, EX_READING, EX_OVER };
@@ -26,6 +27,7 @@ struct exchange {
     struct buf key;
     uint64_t key_hash;
     struct http1_target target;
+    struct span rewritten; /* path and query upstream where neither key nor target has them so; in `arena` */
     struct span client_ip;
     enum http1_framing content;
     uint64_t content_length;
@@ -98,6 +100,8 @@ void exchange_start_patience(struct exchange *ex); /* the request is whole: wait
 void exchange_release(struct exchange *ex);        /* nothing is out yet: leave the flight and fetch alone */
 void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
 
+struct key_request exchange_key_request(const struct exchange *ex);
+
 /* ---- answer.c: heads ---- */
 /* Compose the head for ex->object into ex->out and choose framing and span. Returns false when it has to wait
  * until more of the object is known (a range of unknown length). */
@@ -136,7 +140,8 @@ void reader_on_timer(
 
 /* ---- invalidate.c ---- */
 /* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and
- * Content-Location point at on the same host (RFC 9111 section 4.4). */
+ * Content-Location point at on the same host (RFC 9111 section 4.4). Of keys with parts behind the URI's
+ * those that this request's own fields select: what others have selected is not enumerable. */
 void invalidate_after(struct exchange *ex);
 
 /* ---- content.c ---- */

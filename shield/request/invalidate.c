@@ -25,21 +25,30 @@ static struct span block_value(struct span block, struct span name)
     return (struct span){0};
 }
 
-static void invalidate_reference(struct exchange *ex, const struct config_origin *origin, struct span name)
+/* The key that this request selects, and the URI's own where no part is behind it. */
+static void invalidate_uri(struct exchange *ex, const struct buf *key)
+{
+    struct span all = buf_span(key), uri = policy_key_uri(all);
+    invalidate(ex, all);
+    if (uri.len < all.len)
+        invalidate(ex, uri);
+}
+
+static void invalidate_reference(struct exchange *ex, struct span name)
 {
     struct span value = block_value(object_head(ex->object)->block, name);
+    struct key_request base = exchange_key_request(ex);
     struct buf key = {0};
-    if (value.len > 0 && policy_reference_key(&key, origin, &ex->target, value))
-        invalidate(ex, buf_span(&key));
+    if (value.len > 0 && policy_reference_key(&key, &base, value))
+        invalidate_uri(ex, &key);
     buf_fini(&key);
 }
 
 void invalidate_after(struct exchange *ex)
 {
-    const struct config_origin *origin = &ex->env->loop->config->origins[0];
     if (!policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
         return;
-    invalidate(ex, buf_span(&ex->key));
-    invalidate_reference(ex, origin, SPAN("Location"));
-    invalidate_reference(ex, origin, SPAN("Content-Location"));
+    invalidate_uri(ex, &ex->key);
+    invalidate_reference(ex, SPAN("Location"));
+    invalidate_reference(ex, SPAN("Content-Location"));
 }

@@ -117,7 +117,19 @@ static void test_blocks(void **state)
         assert_null(netaddr_cidr_parse(span_of(blocks[i].cidr), &c));
         if (netaddr_cidr_contains(&c, (struct sockaddr *)&a.ss) != blocks[i].inside)
             fail_msg("%s in %s is wrong", blocks[i].ip, blocks[i].cidr);
+        struct netaddr_cidr bare;
+        struct span ip = span_of(blocks[i].ip);
+        if (ip.p[0] == '[')
+            ip = (struct span){ip.p + 1, ip.len - 2};
+        assert_null(netaddr_cidr_parse(ip, &bare));
+        if (netaddr_cidr_covers(&c, &bare) != blocks[i].inside)
+            fail_msg("%s covered by %s is wrong", blocks[i].ip, blocks[i].cidr);
     }
+    struct netaddr_cidr wide, narrow;
+    assert_null(netaddr_cidr_parse(SPAN("10.0.0.0/8"), &wide));
+    assert_null(netaddr_cidr_parse(SPAN("10.0.0.0/9"), &narrow));
+    assert_true(netaddr_cidr_covers(&wide, &narrow));
+    assert_false(netaddr_cidr_covers(&narrow, &wide));
     struct netaddr_cidr all;
     struct sockaddr unix_peer = {.sa_family = AF_UNIX};
     assert_null(netaddr_cidr_parse(SPAN("0.0.0.0/0"), &all));

@@ -97,6 +97,11 @@ static const struct request_row {
      FORWARD_PASS,
      {.content = BODY_LENGTH, .content_length = 3},
      "Content-Length: 3\r\n" TAIL},
+    {"nor a class that nobody gave",
+     "Shield-Class-device: phone\nShield-Class: x\n",
+     FORWARD_SHARED,
+     {0},
+     "Shield-Class: x\r\n" IDENTITY TAIL},
 
     {"9110 7.6.3 and 8586 2: ours go last",
      "Via: 1.0 a, 1.1 b (c)\nCDN-Loop: x; y=\"z\"\nVia: 2 d\nCDN-Loop: shield-host-2\n",
@@ -135,6 +140,8 @@ static const struct request_row {
 static const char *forwarded(const struct config *cfg, struct forward_request *r)
 {
     struct buf out = {0};
+    if (r->route == NULL)
+        r->route = &cfg->fallback;
     policy_forward_request(&out, cfg, r);
     const char *text = text_of(&out);
     buf_fini(&out);
@@ -205,6 +212,88 @@ static void test_languages(void **state)
                         START "Accept-Language: en, de;q=0.5\r\nX: 1\r\n" IDENTITY TAIL "\r\n");
     r.head = request_head(&t, "GET", "Accept-Language: EN_us\n");
     assert_string_equal(forwarded(&cfg, &r), START "Accept-Language: EN_us\r\n" IDENTITY TAIL "\r\n");
+}
+
+static const struct config_route keyed_headers = {
+    .key = {.headers = {(char *[]){(char *)"x-forwarded-host", (char *)"x-tenant"}, 2}}};
+static const struct config_route keyed_cookies = {
+    .key = {.cookies = {(char *[]){(char *)"plan", (char *)"lang"}, 2}}};
+static const struct config_route keyed_scheme = {.key = {.scheme = true}};
+static struct config_class device = {
+    (char *)"device",
+    (char *)"user-agent",
+    {(struct config_pair[]){{(char *)"phone", (char *)"*Mobile*"}, {(char *)"robot", (char *)"*bot*"}}, 2}};
+static const struct config_route keyed_class_field = {
+    .key = {.headers = {(char *[]){(char *)"shield-class-device"}, 1}}};
+static const struct config_route keyed_class = {.key = {.classes = &device, .n_classes = 1}};
+
+/* What a route keys goes upstream as it is keyed, and beside it nothing that is not. */
+static const struct keyed_row {
+    const char *why, *method, *lines, *client_ip;
+    const struct config_route *route;
+    enum forward_mode mode;
+    const char *sent; /* as in the rows above, without Accept-Encoding and the tail */
+} keyed[] = {
+    {"a keyed input goes along, others do not", "GET", "X-Forwarded-Host: a\nX-Host: b\nX-Tenant: c\n", "",
+     &keyed_headers, FORWARD_SHARED, "X-Forwarded-Host: a\r\nX-Tenant: c\r\n"},
+    {"unless it is for us alone", "GET",
+     "Connection: x-forwarded-host, x-tenant\nX-Forwarded-Host: a\nX-Tenant: c\n", "", &keyed_headers,
+     FORWARD_SHARED, ""},
+    {"only keyed cookies", "GET", "Cookie: id=7; lang=de; plan=pro\n", "", &keyed_cookies, FORWARD_SHARED,
+     "Cookie: plan=pro; lang=de\r\n"},
+    {"of all lines, all of one name, and no name that only begins like it", "HEAD",
+     "Cookie: lang=de; language=x;lang=\nX: 1\nCookie:  xlang=1 ; lang; lang=\"a b\" ;planx=2\n", "",
+     &keyed_cookies, FORWARD_ALONE, "X: 1\r\nCookie: lang=de; lang=; lang=\"a b\"\r\n"},
+    {"the first of them alone", "GET", "Cookie: lang_=1; plan=pro\n", "", &keyed_cookies, FORWARD_SHARED,
+     "Cookie: plan=pro\r\n"},
+    {"none at all", "GET", "Cookie: id=7; LANG=de\n", "", &keyed_cookies, FORWARD_SHARED, ""},
+    {"also in a GET that passes", "GET", "Cookie: id=7; lang=de\n", "", &keyed_cookies, FORWARD_PASS,
+     "Cookie: lang=de\r\n"},
+    {"all in another method", "POST", "Cookie: id=7; lang=de\n", "", &keyed_cookies, FORWARD_PASS,
+     "Cookie: id=7; lang=de\r\n"},
+    {"the listener's scheme", "GET", "X-Forwarded-Proto: https\n", "192.0.2.1", &keyed_scheme, FORWARD_SHARED,
+     "X-Forwarded-Proto: http\r\n"},
+    {"a trusted edge's scheme", "GET", "X-Forwarded-Proto: HTTPS\n", "10.1.2.3", &keyed_scheme,
+     FORWARD_SHARED, "X-Forwarded-Proto: https\r\n"},
+    {"ours with every method", "POST", "X-Forwarded-Proto: ftp\n", "10.1.2.3", &keyed_scheme, FORWARD_PASS,
+     "X-Forwarded-Proto: http\r\n"},
+    {"a class", "GET", "User-Agent: A Mobile bot\n", "", &keyed_class, FORWARD_SHARED,
+     "User-Agent: A Mobile bot\r\nShield-Class-device: phone\r\n"},
+    {"no class", "GET", "User-Agent: mobile\n", "", &keyed_class, FORWARD_SHARED, "User-Agent: mobile\r\n"},
+    {"nobody says his own class", "GET", "Shield-Class-Device: tablet\nShield-Class-Other: x\n", "",
+     &keyed_class, FORWARD_ALONE, ""},
+    {"but by a route that keys it", "GET", "Shield-Class-Device: tablet\nShield-Class-Other: x\n", "",
+     &keyed_class_field, FORWARD_SHARED, "Shield-Class-Device: tablet\r\n"},
+    {"with no method", "POST", "Shield-Class-Device: tablet\nShield-Class-Other: x\n", "", &keyed_class,
+     FORWARD_PASS, "Shield-Class-Other: x\r\n"},
+};
+
+static void test_keyed(void **state)
+{
+    static struct config cfg;
+    cfg = policy_config();
+    struct netaddr_cidr trusted;
+    assert_null(netaddr_cidr_parse(SPAN("10.0.0.0/8"), &trusted));
+    cfg.edges_trusted = (struct config_cidrs){&trusted, 1};
+    cfg.cache.normalise_encoding = false;
+    for (size_t i = 0; i < ARRAY_LEN(keyed); i++) {
+        const struct keyed_row *row = &keyed[i];
+        struct test_head t;
+        struct forward_request r = {.head = request_head(&t, row->method, row->lines),
+                                    .route = row->route,
+                                    .mode = row->mode,
+                                    .method = span_of(row->method),
+                                    .host = SPAN("o"),
+                                    .path_query = SPAN("/"),
+                                    .client_ip = span_of(row->client_ip)};
+        char expected[1024];
+        bool from_ip = row->client_ip[0] != '\0';
+        snprintf(expected, sizeof expected, "%s / HTTP/1.1\r\nHost: o\r\n%s" TAIL "%s%s%s\r\n", row->method,
+                 row->sent, from_ip ? "X-Forwarded-For: " : "", row->client_ip, from_ip ? "\r\n" : "");
+        const char *text = forwarded(&cfg, &r);
+        if (strcmp(text, expected) != 0)
+            fail_msg("%s:\n%s\nand not:\n%s", row->why, text, expected);
+    }
 }
 
 static const struct {
@@ -415,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_store_blocks), cmocka_unit_test(test_updates),
         cmocka_unit_test(test_strip),        cmocka_unit_test(test_cache_status),
         cmocka_unit_test(test_own_errors),   cmocka_unit_test(test_languages),
+        cmocka_unit_test(test_keyed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,15 +7,33 @@ static const struct {
     const char *pattern, *text;
     bool matches;
 } rows[] = {
-    {"", "", true},           {"", "a", false},           {"a", "", false},
-    {"a", "a", true},         {"a", "A", false},          {"abc", "ab", false},
-    {"*", "", true},          {"*", "a/b?c", true},       {"**", "", true},
-    {"a*", "a", true},        {"a*", "abc", true},        {"a*", "ba", false},
-    {"*a", "a", true},        {"*a", "bca", true},        {"*a", "ab", false},
-    {"a*a", "a", false},      {"a*a", "aa", true},        {"a*a", "aba", true},
-    {"*ab*", "xaab", true},   {"*ab*ab*", "xab", false},  {"*ab*ab*", "abab", true},
-    {"*ab*ab", "abab", true}, {"*ab*ab", "abxabx", false}, {"a*b*c", "abxbxc", true},
-    {"a*b*c", "acb", false},  {"/x/*", "/x/", true},      {"/x/*", "/x", false},
+    {"", "", true},
+    {"", "a", false},
+    {"a", "", false},
+    {"a", "a", true},
+    {"a", "A", false},
+    {"abc", "ab", false},
+    {"*", "", true},
+    {"*", "a/b?c", true},
+    {"**", "", true},
+    {"a*", "a", true},
+    {"a*", "abc", true},
+    {"a*", "ba", false},
+    {"*a", "a", true},
+    {"*a", "bca", true},
+    {"*a", "ab", false},
+    {"a*a", "a", false},
+    {"a*a", "aa", true},
+    {"a*a", "aba", true},
+    {"*ab*", "xaab", true},
+    {"*ab*ab*", "xab", false},
+    {"*ab*ab*", "abab", true},
+    {"*ab*ab", "abab", true},
+    {"*ab*ab", "abxabx", false},
+    {"a*b*c", "abxbxc", true},
+    {"a*b*c", "acb", false},
+    {"/x/*", "/x/", true},
+    {"/x/*", "/x", false},
     {"utm_*", "utm_source", true},
 };
 
@@ -28,13 +46,14 @@ static void test_matches(void **state)
     assert_false(pattern_matches(SPAN("a*"), (struct span){0}));
 }
 
-/* What a star stands for is the leftmost that lets the rest match; a text that nearly matches everywhere costs
- * no more than one that does not. */
+/* What a star stands for is the leftmost that lets the rest match; a text that nearly matches everywhere
+ * costs no more than one that does not. */
 static void test_long_text(void **state)
 {
     static char text[1 << 20];
     memset(text, 'a', sizeof text);
-    assert_false(pattern_matches(SPAN("*aaaaaaaaaaaaaaab*aaaaaaaaaaaaaaab*c"), (struct span){text, sizeof text}));
+    assert_false(
+        pattern_matches(SPAN("*aaaaaaaaaaaaaaab*aaaaaaaaaaaaaaab*c"), (struct span){text, sizeof text}));
     assert_true(pattern_matches(SPAN("*a*a*a*a*a*a*a*a*"), (struct span){text, sizeof text}));
     assert_false(pattern_matches(SPAN("*a*a*a*a*a*a*a*b"), (struct span){text, sizeof text}));
 }

@@ -42,12 +42,13 @@ static const struct row rows[] = {
 
 static void test_references(void **state)
 {
-    struct config_origin origin = {.name = (char *)"default"};
-    struct http1_target base = {SPAN("Edge.test"), SPAN("/a/b/c?q=1")};
+    static struct config cfg = {.origins = {{.name = (char *)"default"}}};
+    struct key_request base = {
+        .config = &cfg, .route = &cfg.fallback, .target = {SPAN("Edge.test"), SPAN("/a/b/c?q=1")}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out = {0};
         buf_put_lit(&out, "kept");
-        bool good = policy_reference_key(&out, &origin, &base, span_of(rows[i].reference));
+        bool good = policy_reference_key(&out, &base, span_of(rows[i].reference));
         buf_put(&out, "", 1);
         const char *expected = rows[i].key != NULL ? rows[i].key : "";
         if (good != (rows[i].key != NULL) || strcmp(out.p + 4, expected) != 0)
@@ -56,8 +57,24 @@ static void test_references(void **state)
     }
 }
 
+/* The reference has the key that a GET for it would have, whatever the route makes of that. */
+static void test_by_route(void **state)
+{
+    static struct config cfg = {.origins = {{.name = (char *)"default"}, {.name = (char *)"other"}}};
+    static struct config_route route = {.origin = 1,
+                                        .rewrite_from = (char *)"/a/*",
+                                        .rewrite_to = (char *)"/b/*",
+                                        .key = {.drop_query = true}};
+    struct key_request base = {.config = &cfg, .route = &route, .target = {SPAN("h"), SPAN("/a/x?q")}};
+    struct buf out = {0};
+    assert_true(policy_reference_key(&out, &base, SPAN("y?z")));
+    assert_int_equal(out.len, strlen("other\nh\n/b/y"));
+    assert_memory_equal(out.p, "other\nh\n/b/y", out.len);
+    buf_fini(&out);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_references)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_references), cmocka_unit_test(test_by_route)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,7 +129,7 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
     struct buf block = {0}, names = {0};
     policy_store_block(&block, f->env->loop->config, head, f->verdict.strip_set_cookie,
                        clock_wall_ms() / 1000);
-    if (!policy_vary_names(head, &names))
+    if (!policy_vary_names(f->what.route, head, &names))
         names.len = 0; /* "*": not shared, so nobody compares */
     struct stored_head *h = block.failed || names.failed
                                 ? NULL

@@ -147,6 +147,13 @@ bool policy_has_class_field(const struct config_route *route, struct span name)
 
 /* ---- the key ---- */
 
+bool policy_key_settles(const struct config_route *route, struct span name)
+{
+    return policy_keys_header(route, name) || policy_has_class_field(route, name) ||
+           (route->key.cookies.n > 0 && span_eq_nocase(name, SPAN("Cookie"))) ||
+           (route->key.scheme && span_eq_nocase(name, SPAN("X-Forwarded-Proto")));
+}
+
 static void begin_part(struct buf *out, const char *letter, struct span name)
 {
     buf_put_lit(out, "\n");

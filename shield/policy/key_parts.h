@@ -15,6 +15,9 @@ struct span policy_scheme(const struct config *cfg, const struct http_head *requ
 /* Whether the value of the field `name` (any case) is part of the route's keys. */
 bool policy_keys_header(const struct config_route *route, struct span name);
 
+/* Whether all requests with one key by this route have the same field `name` (any case) upstream. */
+bool policy_key_settles(const struct config_route *route, struct span name);
+
 /* The cookies that the route keys as one field: "Cookie: a=1; b=2" and CRLF, by the order of the route and
  * nothing else but what is keyed; nothing where none of them came. */
 void policy_put_keyed_cookies(struct buf *out, const struct config_route *route,

@@ -1,6 +1,7 @@
 #include "shield/policy/vary.h"
 
 #include "common/check.h"
+#include "shield/policy/key_parts.h"
 #include "shield/policy/language.h"
 
 /* Orders names as if in lower case. */
@@ -63,14 +64,18 @@ bool policy_varies_always(const struct http_head *response)
     return !collect(response, &set);
 }
 
-bool policy_vary_names(const struct http_head *response, struct buf *out)
+bool policy_vary_names(const struct config_route *route, const struct http_head *response, struct buf *out)
 {
     struct name_set set;
     if (!collect(response, &set))
         return false;
+    bool is_first = true;
     for (uint32_t i = 0; i < set.n; i++) {
-        if (i > 0)
+        if (policy_key_settles(route, set.names[i]))
+            continue;
+        if (!is_first)
             buf_put_lit(out, ",");
+        is_first = false;
         if (!buf_reserve(out, set.names[i].len))
             return true; /* out->failed tells */
         for (size_t k = 0; k < set.names[i].len; k++)

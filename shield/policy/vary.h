@@ -14,9 +14,10 @@ enum { VARY_MAX_NAMES = 64 };
 bool policy_varies_always(const struct http_head *response);
 
 /* The field names that `response` varies on, canonical: lower case, sorted, each once, joined by commas;
- * empty when none. All Vary lines count; a response with Content-Encoding varies on accept-encoding too.
- * False, and `out` as it was, where policy_varies_always. */
-bool policy_vary_names(const struct http_head *response, struct buf *out);
+ * empty when none. All Vary lines count; a response with Content-Encoding varies on accept-encoding too. Left
+ * out are the fields whose every value upstream is part of the key by `route`: who has this key has sent the
+ * same, whatever else stood in his Cookie. False, and `out` as it was, where policy_varies_always. */
+bool policy_vary_names(const struct config_route *route, const struct http_head *response, struct buf *out);
 
 /* The variant key of `request` for such names: appended to `out`, unambiguous (lengths and presence are part
  * of it). Absent differs from empty; several lines combine; Accept-Encoding is normalised by

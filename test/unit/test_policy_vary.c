@@ -26,17 +26,43 @@ static const struct {
 
 static void test_names(void **state)
 {
+    static const struct config_route route;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         struct test_head t;
         struct buf out = {0};
         const struct http_head *response = response_head(&t, 200, names[i].lines);
-        bool is_usable = policy_vary_names(response, &out);
+        bool is_usable = policy_vary_names(&route, response, &out);
         if (is_usable != (names[i].names != NULL) ||
             strcmp(text_of(&out), is_usable ? names[i].names : "") != 0)
             fail_msg("%s: %d %s", names[i].rfc, is_usable, text_of(&out));
         assert_int_equal(policy_varies_always(response), !is_usable);
         buf_fini(&out);
     }
+}
+
+/* What every request of a key has in common selects nothing among its responses. */
+static void test_settled_names(void **state)
+{
+    static struct config_class device = {.name = (char *)"device"};
+    const struct config_route route = {.key = {.scheme = true,
+                                               .headers = {(char *[]){(char *)"x-tenant"}, 1},
+                                               .cookies = {(char *[]){(char *)"plan"}, 1},
+                                               .classes = &device,
+                                               .n_classes = 1}};
+    struct test_head t;
+    struct buf out = {0};
+    assert_true(
+        policy_vary_names(&route,
+                          response_head(&t, 200,
+                                        "Vary: Cookie, X-Tenant, accept, X-Forwarded-Proto\n"
+                                        "Vary: Shield-Class-Device, user-agent, Shield-Class-Other\n"),
+                          &out));
+    assert_string_equal(text_of(&out), "accept,shield-class-other,user-agent");
+    out.len = 0;
+    assert_true(policy_vary_names(&route, response_head(&t, 200, "Vary: Cookie\n"), &out));
+    assert_int_equal(out.len, 0);
+    assert_false(policy_vary_names(&route, response_head(&t, 200, "Vary: Cookie, *\n"), &out));
+    buf_fini(&out);
 }
 
 static void test_many_names(void **state)
@@ -185,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_names),           cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_pairs),           cmocka_unit_test(test_raw_encoding),
         cmocka_unit_test(test_accept_encoding), cmocka_unit_test(test_normal_languages),
+        cmocka_unit_test(test_settled_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

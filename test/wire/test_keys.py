@@ -141,6 +141,16 @@ def test_users_of_one_plan_share_and_nobody_else_does(lab):
     assert lab.ask(shield, "/x", "POST", Cookie="id=5; plan=pro", body=b"x").body == b"['id=5; plan=pro']"
 
 
+def test_what_is_keyed_is_not_varied_on_again(lab):
+    origin = lab.origin().on_all(lambda request: cacheable(repr(request.get("Cookie")), Vary="Cookie, Accept-Encoding"))
+    shield = keyed(lab, origin, "key: { cookies: [plan] }")
+    assert lab.ask(shield, "/x", Cookie="id=1; plan=pro").body == b"'plan=pro'"
+    assert lab.ask(shield, "/x", Cookie="plan=pro; id=2").cache["hit"]
+    assert lab.ask(shield, "/x", Cookie="id=3; plan=free").body == b"'plan=free'"
+    assert "hit" not in lab.ask(shield, "/x", Cookie="plan=pro", Accept_Encoding="gzip").cache
+    assert origin.count() == 3
+
+
 def test_flights_tell_no_keyed_secrets(lab):
     origin = lab.origin()
     shield = keyed(lab, origin, "key: { cookies: [session] }")

@@ -23,13 +23,9 @@ void policy_put_path(struct buf *out, struct span path_query)
     buf_put_span(out, path_query);
 }
 
-/* No rule of its own: the key is the URI as sent, which costs a hit no more than the copy. */
-static bool has_plain_keys(const struct config_route *route)
+static bool has_parts(const struct config_route *route)
 {
-    bool is_cut = route->key.drop_query | route->key.sort_query | (route->rewrite_from != NULL);
-    uint32_t n_lists = route->key.query_ignore.n | route->key.query_allow.n | route->key.headers.n |
-                       route->key.cookies.n | route->key.n_classes;
-    return !(is_cut | route->key.scheme) && n_lists == 0;
+    return (route->key.headers.n | route->key.cookies.n | route->key.n_classes) > 0 || route->key.scheme;
 }
 
 bool policy_key(struct buf *out, const struct key_request *r)
@@ -43,12 +39,11 @@ bool policy_key(struct buf *out, const struct key_request *r)
     for (size_t i = 0; i < host.len; i++)
         out->p[out->len++] = ascii_lower(host.p[i]);
     buf_put_lit(out, "\n");
-    if (has_plain_keys(r->route)) {
+    if (policy_keeps_target(r->route)) /* a hit pays for a copy and no more */
         policy_put_path(out, r->target.path_query);
-        return true;
-    }
-    policy_path_query(out, r->route, METHOD_GET, r->target.path_query);
-    return policy_put_key_parts(out, r);
+    else
+        policy_path_query(out, r->route, METHOD_GET, r->target.path_query);
+    return !has_parts(r->route) || policy_put_key_parts(out, r);
 }
 
 static struct span up_to_newline(struct span *rest)

@@ -53,6 +53,13 @@ void policy_key_show(struct buf *out, struct span key);
 void policy_path_query(struct buf *out, const struct config_route *route, enum http_method method,
                        struct span path_query);
 
+/* Whether `route` asks with all paths and queries as they were sent. */
+static inline bool policy_keeps_target(const struct config_route *route)
+{
+    return !route->key.drop_query && !route->key.sort_query && route->rewrite_from == NULL &&
+           route->key.query_ignore.n == 0 && route->key.query_allow.n == 0;
+}
+
 /* Path and query as sent, with the slash that a bare query lacks. */
 void policy_put_path(struct buf *out, struct span path_query);
 

@@ -128,13 +128,6 @@ void policy_path_query(struct buf *out, const struct config_route *route, enum h
                        struct span path_query)
 {
     bool is_keyed = method == METHOD_GET || method == METHOD_HEAD;
-    bool is_chosen =
-        is_keyed && (route->key.sort_query || route->key.query_ignore.n > 0 || route->key.query_allow.n > 0);
-    bool is_dropped = is_keyed && route->key.drop_query;
-    if (!is_chosen && !is_dropped && route->rewrite_from == NULL) {
-        policy_put_path(out, path_query);
-        return;
-    }
     const char *mark = path_query.len > 0 ? memchr(path_query.p, '?', path_query.len) : NULL;
     struct span path = {path_query.p, mark != NULL ? (size_t)(mark - path_query.p) : path_query.len};
     struct span query = span_from(path_query, path.len);
@@ -144,9 +137,9 @@ void policy_path_query(struct buf *out, const struct config_route *route, enum h
         put_rewritten(out, route, path);
     else
         buf_put_span(out, path);
-    if (is_dropped)
+    if (is_keyed && route->key.drop_query)
         return;
-    if (is_chosen)
+    if (is_keyed && (route->key.sort_query || route->key.query_ignore.n > 0 || route->key.query_allow.n > 0))
         put_parameters(out, route, span_from(query, 1));
     else
         buf_put_span(out, query);

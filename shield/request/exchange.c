@@ -251,9 +251,9 @@ static bool is_keyed_method(const struct exchange *ex)
 
 static struct span path_query_upstream(const struct exchange *ex)
 {
-    if (is_keyed_method(ex))
-        return policy_key_path_query(buf_span(&ex->key));
-    return ex->rewritten.p != NULL ? ex->rewritten : ex->target.path_query;
+    if (policy_keeps_target(ex->route))
+        return ex->target.path_query;
+    return is_keyed_method(ex) ? policy_key_path_query(buf_span(&ex->key)) : ex->rewritten;
 }
 
 static struct flight_request what_to_fetch(struct exchange *ex)
@@ -588,7 +588,7 @@ static int make_key(struct exchange *ex, struct request_verdict *v)
     struct buf path_query = {0};
     if (!policy_key(&ex->key, &r) && v->kind != REQUEST_REFUSE)
         v->kind = REQUEST_PASS;
-    if (!is_keyed_method(ex) && ex->route->rewrite_from != NULL) {
+    if (!is_keyed_method(ex) && !policy_keeps_target(ex->route)) {
         policy_path_query(&path_query, ex->route, ex->head.method, ex->target.path_query);
         ex->rewritten = arena_span(&ex->arena, buf_span(&path_query));
         ex->key.failed |= path_query.failed || ex->rewritten.p == NULL;

@@ -27,7 +27,7 @@ struct exchange {
     struct buf key;
     uint64_t key_hash;
     struct http1_target target;
-    struct span rewritten; /* path and query upstream where neither key nor target has them so; in `arena` */
+    struct span rewritten; /* path and query upstream where neither target nor key has them so; in `arena` */
     struct span client_ip;
     enum http1_framing content;
     uint64_t content_length;

@@ -159,7 +159,7 @@ static void judge_updated(struct flight *f, const struct object *old, const stru
     buf_put_lit(&whole, "\r\n");
     if (!whole.failed && stored_block_parse(&parsed, buf_span(&whole))) {
         flight_judge(f, &parsed.head, v);
-        policy_vary_names(&parsed.head, names);
+        policy_vary_names(f->what.route, &parsed.head, names);
     } else { /* use it once, for its own client */
         *v = (struct verdict){
             .use = USE_ALONE, .reason = UNCACHEABLE_STATUS, .facts = object_head(old)->facts};

@@ -324,14 +324,12 @@ static void settle(struct verdict *v, enum verdict_use use, enum uncacheable_rea
  * 8.7). */
 static bool is_about_target(const struct judgement *j)
 {
-    struct http1_target target;
+    struct key_request target = {.config = j->cfg, .route = j->route, .head = j->request};
     struct buf own = {0}, named = {0};
-    const struct config_origin *origin = &j->cfg->origins[0];
-    http1_target(j->request, &target);
-    policy_key(&own, origin, &target);
+    http1_target(j->request, &target.target);
     bool is_same =
-        http_count(j->response, FIELD_CONTENT_LOCATION) == 1 &&
-        policy_reference_key(&named, origin, &target, http_value(j->response, FIELD_CONTENT_LOCATION)) &&
+        policy_key(&own, &target) && http_count(j->response, FIELD_CONTENT_LOCATION) == 1 &&
+        policy_reference_key(&named, &target, http_value(j->response, FIELD_CONTENT_LOCATION)) &&
         !own.failed && span_eq(buf_span(&own), buf_span(&named));
     buf_fini(&own);
     buf_fini(&named);

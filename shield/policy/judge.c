@@ -327,10 +327,9 @@ static bool is_about_target(const struct judgement *j)
     struct key_request target = {.config = j->cfg, .route = j->route, .head = j->request};
     struct buf own = {0}, named = {0};
     http1_target(j->request, &target.target);
-    bool is_same =
-        policy_key(&own, &target) && http_count(j->response, FIELD_CONTENT_LOCATION) == 1 &&
-        policy_reference_key(&named, &target, http_value(j->response, FIELD_CONTENT_LOCATION)) &&
-        !own.failed && span_eq(buf_span(&own), buf_span(&named));
+    bool is_same = policy_key(&own, &target) && http_count(j->response, FIELD_CONTENT_LOCATION) == 1 &&
+                   policy_reference_key(&named, &target, http_value(j->response, FIELD_CONTENT_LOCATION)) &&
+                   !own.failed && span_eq(buf_span(&own), buf_span(&named));
     buf_fini(&own);
     buf_fini(&named);
     return is_same;

@@ -156,6 +156,20 @@ static bool take_rest(struct serving *s, const char *end)
     return true;
 }
 
+static void check_alone(const struct serving *s)
+{
+    for (int i = 0; i < CONNS; i++) {
+        const struct serving *other = &sim.at[i];
+        if (other == s || !other->counts || strcmp(other->id, s->id) != 0 || has_ended(other) ||
+            has_ended(s) || has_ended(s))
+            continue;
+        fprintf(stderr, "two shareable fetches at a time: %s; one is %s, %llu of %llu bytes sent\n", s->id,
+                manners[other->manner].name, (unsigned long long)other->sent,
+                (unsigned long long)other->length);
+        atomic_fetch_add(&sim.overlaps, 1);
+    }
+}
+
 static void take_request(struct serving *s, const char *end)
 {
     char method[8], path[64], variant[16] = "-";
@@ -166,18 +180,12 @@ static void take_request(struct serving *s, const char *end)
         sscanf(v, "X-V: %15[^\r]", variant);
     snprintf(s->id, sizeof s->id, "%s %s %s", method, path, variant);
     atomic_fetch_add(&sim.requests, 1);
-    for (int i = 0; i < CONNS; i++)
-        if (sim.at[i].counts && strcmp(sim.at[i].id, s->id) == 0 && !has_ended(&sim.at[i]) && !has_ended(s) &&
-            !has_ended(s)) {
-            fprintf(stderr, "two shareable fetches at a time: %s; one is %s, %llu of %llu bytes sent\n",
-                    s->id, manners[sim.at[i].manner].name, (unsigned long long)sim.at[i].sent,
-                    (unsigned long long)sim.at[i].length);
-            atomic_fetch_add(&sim.overlaps, 1);
-        }
     s->is_busy = s->counts = true;
     s->head_is_out = false;
     s->turns = (int)roll(&sim.dice, 6);
     s->is_rest = take_rest(s, end);
+    if (s->counts) /* not the rest of what nobody could join any more: another may run beside it */
+        check_alone(s);
     peer_take(&s->peer, n);
     if (s->is_rest)
         return;

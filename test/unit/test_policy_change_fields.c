@@ -50,6 +50,7 @@ static void test_request(void **state)
         .method = SPAN("GET"),
         .host = SPAN("h"),
         .path_query = SPAN("/"),
+        .route = &cfg.fallback,
         .changes = changes,
     };
     policy_forward_request(&out, &cfg, &r);

@@ -268,7 +268,8 @@ static struct verdict judge_sent(const char *method, const char *request, int st
     request_head(&asked, method, request);
     add_lines(&asked, "Host: o.example\n");
     asked.head.target = SPAN("/a?b");
-    policy_judge(&cfg, &cfg.fallback, &asked.head, response_head(&answered, status, lines), NOW_MS, NOW_MS, &v);
+    policy_judge(&cfg, &cfg.fallback, &asked.head, response_head(&answered, status, lines), NOW_MS, NOW_MS,
+                 &v);
     return v;
 }
 
@@ -625,8 +626,7 @@ int main(void)
         cmocka_unit_test(test_switches),        cmocka_unit_test(test_may_answer),
         cmocka_unit_test(test_wishes),          cmocka_unit_test(test_sort),
         cmocka_unit_test(test_sort_no_store),   cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_invalidates),
-        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_invalidates),     cmocka_unit_test(test_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

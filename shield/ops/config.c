@@ -15,11 +15,11 @@
 enum { MAX_WORKERS = 64, SUFFIX_DIGITS = 6 };
 
 /* Each row's default, through the same door as everybody's values. */
-static int set_defaults(bool per_origin, void *base)
+static int set_defaults(enum directive_scope scope, void *base)
 {
     for (size_t i = 0; i < directive_count; i++) {
         const struct directive *d = &directives[i];
-        if (d->per_origin != per_origin || (directive_is_list(d) && d->def[0] == '\0'))
+        if (d->scope != scope || (directive_is_list(d) && d->def[0] == '\0'))
             continue;
         struct buf why = {0};
         int err = directive_add(d, base, span_of(d->def), &why);
@@ -37,7 +37,7 @@ int config_new_origin(struct config *c, struct span name)
     struct config_origin *o =
         &c->origins[c->n_origins++]; /* counted first: config_unref cleans up what was made */
     o->name = strndup(name.p, name.len);
-    return o->name == NULL ? ERR_NOMEM : set_defaults(true, o);
+    return o->name == NULL ? ERR_NOMEM : set_defaults(SCOPE_ORIGIN, o);
 }
 
 struct config *config_new(void)
@@ -46,7 +46,7 @@ struct config *config_new(void)
     if (c == NULL)
         return NULL;
     atomic_init(&c->refs, 1);
-    if (set_defaults(false, c) != 0 || config_new_origin(c, SPAN("default")) != 0)
+    if (set_defaults(SCOPE_GLOBAL, c) != 0 || config_new_origin(c, SPAN("default")) != 0)
         config_unref(&c);
     return c;
 }
@@ -91,28 +91,6 @@ static int derive_names(struct config *c)
     return c->node_id == NULL || c->node_pseudonym == NULL ? ERR_NOMEM : 0;
 }
 
-void config_route_defaults(const struct config *c, struct config_route *out)
-{
-    *out = (struct config_route){
-        .name = (char *)"default",
-        .collapse = true,
-        .set_cookie = c->cache.set_cookie,
-        .heuristic = c->cache.heuristic,
-        .early_refresh = c->cache.early_refresh,
-        .ttl_jitter = c->cache.ttl_jitter,
-        .ttl_ms = -1,
-        .ttl_min_ms = -1,
-        .ttl_max_ms = -1,
-        .ttl_default_ms = -1,
-        .edge_ttl_ms = -1,
-        .stale = {.while_revalidate_ms = -1,
-                  .if_error_ms = -1,
-                  .if_disconnected_ms = c->stale.if_disconnected_ms,
-                  .if_overloaded_ms = c->stale.if_overloaded_ms,
-                  .obey_s_maxage = c->stale.obey_s_maxage},
-    };
-}
-
 int config_derive(struct config *c)
 {
     config_route_defaults(c, &c->fallback);
@@ -140,11 +118,12 @@ struct config *config_ref(struct config *c)
 static void config_free(struct config *c)
 {
     for (size_t i = 0; i < directive_count; i++) {
-        if (!directives[i].per_origin)
+        if (directives[i].scope == SCOPE_GLOBAL)
             directive_clear(&directives[i], c);
-        for (uint32_t o = 0; directives[i].per_origin && o < c->n_origins; o++)
+        for (uint32_t o = 0; directives[i].scope == SCOPE_ORIGIN && o < c->n_origins; o++)
             directive_clear(&directives[i], &c->origins[o]);
     }
+    config_free_routes(c);
     for (uint32_t o = 0; o < c->n_origins; o++)
         free(c->origins[o].name);
     free(c->node_id);

@@ -15,6 +15,12 @@
 #include "common/netaddr.h"
 
 enum { CONFIG_MAX_ORIGINS = 64, CONFIG_MAX_SERVERS = 32, CONFIG_MAX_LISTEN = 32, CONFIG_MAX_CIDRS = 256 };
+enum {
+    CONFIG_MAX_ROUTES = 256,
+    CONFIG_MAX_ROUTE_ITEMS = 256,    /* of each of its lists and maps */
+    CONFIG_MAX_ROUTE_TEXT = 4096,    /* bytes of a pattern, a value, a URL */
+    CONFIG_MAX_ROUTE_CONTENT = 65536 /* bytes of answer.body */
+};
 
 /* One server of an origin: scheme, host (lower case, no brackets) and port of its URL. */
 struct config_server {
@@ -48,6 +54,7 @@ enum config_client_cc { CLIENT_CC_IGNORE, CLIENT_CC_OBEY };
 enum config_finish { FINISH_NEVER, FINISH_CACHEABLE, FINISH_ALWAYS };
 
 enum config_cache_mode { CACHE_HONOUR, CACHE_OFF, CACHE_FORCE };
+enum config_preset { PRESET_NONE, PRESET_STATIC, PRESET_HTML, PRESET_API, PRESET_MICROCACHE, PRESET_VIDEO };
 enum config_action { ACTION_PROXY, ACTION_REDIRECT, ACTION_ANSWER, ACTION_DENY };
 
 /* Texts and pairs of a route's lists, in the order of the file. */
@@ -62,12 +69,14 @@ struct config_pairs {
     struct config_pair *items;
     uint32_t n;
 };
-/* One status or a class: 404, or 5xx as 500 to 599. */
+/* One status or a class: 404, or 5xx as 500 to 599. Single ones stand before classes: the first that fits
+ * counts. */
 struct config_status_ttl {
     uint16_t first, last;
     uint64_t ttl_ms;
 };
-/* Requests in few classes: the first pattern that `header` matches names the class, "" when none does. */
+/* Requests in few classes: the first pattern that `header` matches names the class, "" when none does. The
+ * header's name is in lower case. */
 struct config_class {
     char *name, *header;
     struct config_pairs patterns; /* class and pattern */
@@ -76,18 +85,21 @@ struct config_class {
 /* What becomes of the requests that a route matches; everything is effective: what the file leaves out has
  * come from the preset, the section of the same name, or the default. A time of -1 is not given. */
 struct config_route {
-    char *name; /* as given, else "routes[N]"; "default" of the one behind all others */
+    char *name; /* as given, else "routes[N]", N from 0; "default" of the one behind all others */
     struct {
         struct config_texts hosts, paths, methods, cookies; /* one of each list that is not empty */
         struct config_pairs headers;                        /* all of them: name and pattern */
-    } match;
+    } match; /* patterns of hosts are in lower case, of paths plain as http_path.h has it */
 
+    int preset;                      /* enum config_preset; its values are in the other fields */
     uint32_t origin;                 /* index in config.origins */
+    char *origin_name;               /* of that one */
     int action;                      /* enum config_action */
     uint32_t status;                 /* of ACTION_REDIRECT, ACTION_ANSWER, ACTION_DENY */
     char *text;                      /* where to, or the content; */
     char *content_type;              /* of ACTION_ANSWER */
-    char *rewrite_from, *rewrite_to; /* of the path: a pattern, and what stands for it; NULL: as it is */
+    char *rewrite_from, *rewrite_to; /* of the path: a pattern, and what stands for it, each '*' for what that
+                                      * of the same place in the pattern matched; NULL: as it is */
 
     int cache;      /* enum config_cache_mode */
     bool collapse;  /* off: every miss asks for itself */
@@ -192,7 +204,8 @@ int config_load_for_dump(struct config **out, const char *file, const struct con
 /* Defaults and one origin; for tests. Never fails but by abort. */
 struct config *config_for_test(void);
 
-/* The sections cache and stale as a route has them. */
+/* A route that says nothing: the sections cache and stale as a route has them. Owns nothing: its texts live
+ * as long as `c`. */
 void config_route_defaults(const struct config *c, struct config_route *out);
 
 struct config *config_ref(struct config *c);

@@ -8,7 +8,7 @@
 static struct place given_at(const struct loader *l, const char *name)
 {
     for (size_t i = 0; i < directive_count; i++)
-        if (!directives[i].per_origin && strcmp(directives[i].name, name) == 0)
+        if (directives[i].scope == SCOPE_GLOBAL && strcmp(directives[i].name, name) == 0)
             return l->given[i];
     REQUIRE(!"a directive's name");
     return (struct place){0};

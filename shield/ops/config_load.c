@@ -78,7 +78,11 @@ struct place *loader_slot(struct loader *l, const struct target *t, struct place
 {
     size_t group = 0;
     *base = l->c;
-    if (t->d->per_origin) {
+    if (t->d->scope == SCOPE_ROUTE) {
+        *base = &l->c->routes[t->route];
+        return &l->routes[t->route].given[row_of(t->d)];
+    }
+    if (t->d->scope == SCOPE_ORIGIN) {
         struct config_origin *o = loader_origin(l, t->origin, at);
         if (o == NULL)
             return NULL;
@@ -177,6 +181,8 @@ int config_load_text(struct config **out, const char *file, struct span text,
     for (size_t i = 0; i < n; i++)
         apply_override(&l, &overrides[i], replaced);
     if (!l.unread)
+        loader_settle_routes(&l);
+    if (!l.unread)
         loader_check(&l, needs_origin);
     if (l.err == 0 && config_derive(l.c) != 0)
         loader_problem(&l, ERR_NOMEM, (struct place){0}, "%s", err_text(ERR_NOMEM));
@@ -188,6 +194,7 @@ int config_load_text(struct config **out, const char *file, struct span text,
 give_up:
     config_unref(&l.c);
     free(l.given);
+    free(l.routes);
     arena_fini(&l.memory);
     return l.err;
 }

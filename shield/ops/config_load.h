@@ -14,6 +14,12 @@ struct place {
     unsigned line, column; /* from 1; 0 for what is not a file */
 };
 
+/* A route's item in the file, and who set its rows: [directive_count]. */
+struct route_places {
+    struct place at;
+    struct place *given;
+};
+
 struct loader {
     struct config *c;
     struct buf *errors;
@@ -21,7 +27,8 @@ struct loader {
     bool unread;         /* the file is no map of directives: what it lacks is unknown */
     struct place *given; /* by origin (0 for the global rows) and row: who set it last */
     struct place origin_places[CONFIG_MAX_ORIGINS];
-    struct arena memory; /* of the places' names */
+    struct route_places *routes; /* [c->n_routes] */
+    struct arena memory;         /* of the places' names, and of routes[].given */
 };
 
 /* What a dotted name stands for. */
@@ -30,15 +37,21 @@ enum name_kind {
     NAME_SECTION, /* "store", "origins", "origins.default" */
     NAME_LATER,   /* known, and not built yet */
     NAME_BAD_ORIGIN,
+    NAME_ROUTES, /* "routes", whose items have no names */
     NAME_UNKNOWN,
+    NAME_UNKNOWN_IN_ROUTE,
 };
 
 struct target {
     const struct directive *d;
     struct span origin; /* NAME of origins.NAME.x */
+    uint32_t route;     /* SCOPE_ROUTE: in c->routes */
 };
 
 enum name_kind loader_resolve(struct span name, struct target *out);
+
+/* The same for a name within route number `route`: "match.path". */
+enum name_kind loader_resolve_in_route(struct span name, uint32_t route, struct target *out);
 
 /* The place where `t` was set last; NULL without memory or beyond CONFIG_MAX_ORIGINS (reported). Makes the
  * origin. */
@@ -68,8 +81,26 @@ enum { CONFIG_MAX_NAME = 96 };
 /* Edit distance with swaps of neighbours; both at most CONFIG_MAX_NAME bytes. */
 size_t config_distance(struct span a, struct span b);
 
-/* The known name nearest to `name` by edit distance, within what a slip of the hand makes; false for none. */
-bool config_nearest(struct span name, struct buf *out);
+/* The known name nearest to `name` by edit distance, within what a slip of the hand makes; false for none.
+ * `in_route` looks at the names within a route, else at all others. */
+bool config_nearest(struct span name, bool in_route, struct buf *out);
+
+/* Append a route that says nothing; false (reported) when there are too many, or without memory. */
+bool loader_new_route(struct loader *l, struct place at, uint32_t *out);
+
+/* Fill a route with what it inherits, once everything has been read. */
+void loader_fill_route(struct loader *l, uint32_t route, const struct config_route *defaults);
+
+/* Fill all routes, and check each by itself and beside the others. */
+void loader_settle_routes(struct loader *l);
+
+/* Why row `d` can say nothing in this route, by what the route does otherwise; NULL when it can. */
+const char *config_route_excludes(const struct directive *d, const struct config_route *r);
+
+/* What a preset says to row `d`, as it would be written; NULL when nothing. */
+const char *config_preset_value(enum config_preset preset, const struct directive *d);
+
+void config_free_routes(struct config *c);
 
 /* The last checks: those that look at more than one directive, and what must not be missing. */
 void loader_check(struct loader *l, bool needs_origin);

@@ -8,9 +8,9 @@
 static const struct span origins_prefix = {"origins.", 8};
 
 /* Names that the contract has and this version does not. */
-static const char *const later[] = {"routes", "tls"};
+static const char *const later[] = {"tls"};
 
-/* `name` is `what`, or lies in it: "routes", "routes.ttl". */
+/* `name` is `what`, or lies in it: "tls", "tls.min". */
 static bool is_or_in(struct span name, struct span what)
 {
     return span_starts(name, what) && (name.len == what.len || name.p[what.len] == '.');
@@ -32,11 +32,18 @@ static enum name_kind resolve_in_origin(struct span rest, struct target *out)
     struct span last = span_from(rest, out->origin.len + 1);
     if (is_or_in(last, SPAN("tls")))
         return NAME_LATER;
-    for (size_t i = 0; i < directive_count; i++)
-        if (directives[i].per_origin && span_eq(last, span_of(directives[i].name))) {
-            out->d = &directives[i];
-            return NAME_DIRECTIVE;
-        }
+    out->d = directive_find(SCOPE_ORIGIN, last);
+    return out->d != NULL ? NAME_DIRECTIVE : NAME_UNKNOWN;
+}
+
+static enum name_kind resolve_by_rows(enum directive_scope scope, struct span name, struct target *out)
+{
+    out->d = directive_find(scope, name);
+    if (out->d != NULL)
+        return NAME_DIRECTIVE;
+    for (size_t i = 0; i < directive_count && name.len > 0; i++)
+        if (directives[i].scope == scope && is_or_in(span_of(directives[i].name), name))
+            return NAME_SECTION;
     return NAME_UNKNOWN;
 }
 
@@ -50,18 +57,16 @@ enum name_kind loader_resolve(struct span name, struct target *out)
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
         if (is_or_in(name, span_of(later[i])))
             return NAME_LATER;
-    for (size_t i = 0; i < directive_count; i++) {
-        const struct directive *d = &directives[i];
-        if (d->per_origin)
-            continue;
-        if (span_eq(name, span_of(d->name))) {
-            out->d = d;
-            return NAME_DIRECTIVE;
-        }
-        if (name.len > 0 && is_or_in(span_of(d->name), name))
-            return NAME_SECTION;
-    }
-    return NAME_UNKNOWN;
+    if (is_or_in(name, SPAN("routes")))
+        return NAME_ROUTES;
+    return resolve_by_rows(SCOPE_GLOBAL, name, out);
+}
+
+enum name_kind loader_resolve_in_route(struct span name, uint32_t route, struct target *out)
+{
+    *out = (struct target){.route = route};
+    enum name_kind kind = resolve_by_rows(SCOPE_ROUTE, name, out);
+    return kind == NAME_UNKNOWN ? NAME_UNKNOWN_IN_ROUTE : kind;
 }
 
 /* Edit distance with transpositions of neighbours (optimal string alignment), the three last rows of its
@@ -99,7 +104,7 @@ static struct span last_part(struct span name)
 static struct span full_name(const struct directive *d, struct span like,
                              char out[static 2 * CONFIG_MAX_NAME])
 {
-    if (!d->per_origin)
+    if (d->scope != SCOPE_ORIGIN)
         return span_of(d->name);
     struct span origin = SPAN("default");
     struct target t;
@@ -111,7 +116,7 @@ static struct span full_name(const struct directive *d, struct span like,
 
 /* A slip costs a few edits of the whole name; the right word in the wrong section counts as one more than
  * that allows, so that it is found where nothing is nearer. */
-bool config_nearest(struct span name, struct buf *out)
+bool config_nearest(struct span name, bool in_route, struct buf *out)
 {
     if (name.len == 0 || name.len > CONFIG_MAX_NAME)
         return false;
@@ -121,7 +126,7 @@ bool config_nearest(struct span name, struct buf *out)
     for (size_t i = 0; i < directive_count; i++) {
         char scratch[2 * CONFIG_MAX_NAME];
         struct span full = full_name(&directives[i], name, scratch);
-        if (full.len > CONFIG_MAX_NAME)
+        if (full.len > CONFIG_MAX_NAME || (directives[i].scope == SCOPE_ROUTE) != in_route)
             continue;
         size_t d = config_distance(name, full);
         if (d > allowed)
@@ -153,14 +158,24 @@ void loader_bad_name(struct loader *l, enum name_kind kind, struct span name, st
         loader_problem(l, ERR_SYNTAX, at, "'%.*s' is a section; name a directive in it, as --help lists them",
                        shown, name.p);
         break;
-    case NAME_UNKNOWN:
-    case NAME_DIRECTIVE:
-        if (config_nearest(name, &near))
-            loader_problem(l, ERR_SYNTAX, at, "unknown directive '%.*s'; did you mean '%.*s'?", shown, name.p,
-                           SPAN_FMT(near));
-        else
-            loader_problem(l, ERR_SYNTAX, at, "unknown directive '%.*s'; --help lists all", shown, name.p);
+    case NAME_ROUTES:
+        loader_problem(l, ERR_SYNTAX, at,
+                       "'%.*s': routes are a list in the file: routes: [{ match: { path: /x/* }, ttl: 1h }]",
+                       shown, name.p);
         break;
+    case NAME_UNKNOWN:
+    case NAME_UNKNOWN_IN_ROUTE:
+    case NAME_DIRECTIVE: {
+        bool in_route = kind == NAME_UNKNOWN_IN_ROUTE;
+        const char *where = in_route ? " in a route" : "";
+        if (config_nearest(name, in_route, &near))
+            loader_problem(l, ERR_SYNTAX, at, "unknown directive '%.*s'%s; did you mean '%.*s'?", shown,
+                           name.p, where, SPAN_FMT(near));
+        else
+            loader_problem(l, ERR_SYNTAX, at, "unknown directive '%.*s'%s; --help lists all", shown, name.p,
+                           where);
+        break;
+    }
     }
     buf_fini(&near);
 }

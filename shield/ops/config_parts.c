@@ -295,6 +295,9 @@ bool config_list_item(const struct directive *d, const void *base, size_t i, str
     } else if (d->type == D_HOSTS) {
         char **hosts = *(char ***)((const char *)base + d->offset);
         text = hosts != NULL ? hosts[i] : NULL;
+    } else if (d->type != D_CIDRS) {
+        const struct config_texts *list = (const void *)((const char *)base + d->offset);
+        text = i < list->n ? list->items[i] : NULL;
     } else {
         const struct config_cidrs *list = (const void *)((const char *)base + d->offset);
         if (i < list->n)

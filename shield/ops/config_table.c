@@ -2,8 +2,9 @@
 
 #include "common/check.h"
 
-#define AT(field) false, offsetof(struct config, field)
-#define OF(field) true, offsetof(struct config_origin, field)
+#define AT(field) SCOPE_GLOBAL, offsetof(struct config, field)
+#define OF(field) SCOPE_ORIGIN, offsetof(struct config_origin, field)
+#define IN(field) SCOPE_ROUTE, offsetof(struct config_route, field)
 
 /* Rows of one section stand together: -T prints them in this order. */
 /* clang-format off */
@@ -145,10 +146,113 @@ const struct directive directives[] = {
       "How long an unused connection is kept for the next request; 0 keeps none." },
     { "down_after", D_COUNT, OF(down_after), "5", "0", "1m", D_LIVE, NULL,
       "Failures in a row after which a server is down for flight.error_ttl, doubling; 0: never." },
+
+    { "name", D_LABEL, IN(name), "", NULL, NULL, D_LIVE, NULL,
+      "What the route is called; empty: routes[N], N from 0." },
+    { "preset", D_ENUM, IN(preset), "none", NULL, NULL, D_LIVE, "none static html api microcache video",
+      "Values for what the route leaves out." },
+    { "origin", D_NAME, IN(origin_name), "default", NULL, NULL, D_LIVE, NULL,
+      "The origin that is asked." },
+    { "match.host", D_HOST_PATTERNS, IN(match.hosts), "", NULL, NULL, D_LIVE, NULL,
+      "Patterns of hosts, without port, in any case; empty: all." },
+    { "match.path", D_PATH_PATTERNS, IN(match.paths), "", NULL, NULL, D_LIVE, NULL,
+      "Patterns of paths, without query; empty: all." },
+    { "match.method", D_TOKENS, IN(match.methods), "", NULL, NULL, D_LIVE, NULL,
+      "Methods, case-sensitive; empty: all." },
+    { "match.cookie", D_PATTERNS, IN(match.cookies), "", NULL, NULL, D_LIVE, NULL,
+      "Patterns of cookie names, of which the request has one; empty: does not matter." },
+    { "match.header", D_HEADER_PATTERNS, IN(match.headers), "", NULL, NULL, D_LIVE, NULL,
+      "Field names, each with a pattern that one of its lines matches." },
+    { "redirect.status", D_STATUS, IN(status), "302", "301", "308", D_LIVE, NULL,
+      "The status of a redirect: 301, 302, 303, 307 or 308." },
+    { "redirect.to", D_URL, IN(text), "", NULL, NULL, D_LIVE, NULL,
+      "Answer with this Location; nobody is asked." },
+    { "answer.status", D_STATUS, IN(status), "200", "200", "599", D_LIVE, NULL,
+      "The status of a fixed answer." },
+    { "answer.type", D_VALUE, IN(content_type), "text/plain", NULL, NULL, D_LIVE, NULL,
+      "The Content-Type of a fixed answer." },
+    { "answer.body", D_CONTENT, IN(text), "", NULL, NULL, D_LIVE, NULL,
+      "Answer with this content; nobody is asked." },
+    { "deny", D_STATUS, IN(status), "403", "400", "599", D_LIVE, "on",
+      "Answer with this error; nobody is asked. on is 403." },
+    { "rewrite.from", D_PATTERN, IN(rewrite_from), "", NULL, NULL, D_LIVE, NULL,
+      "A pattern of paths; what it matches goes upstream as rewrite.to." },
+    { "rewrite.to", D_PATH, IN(rewrite_to), "", NULL, NULL, D_LIVE, NULL,
+      "The path that goes upstream; each * is what the * of the same place in rewrite.from matched." },
+    { "cache", D_ENUM, IN(cache), "honour", NULL, NULL, D_LIVE, "honour off force",
+      "What the origin says counts; nothing is kept; or no-store, private and no-cache do not count." },
+    { "collapse", D_BOOL, IN(collapse), "on", NULL, NULL, D_LIVE, NULL,
+      "Misses wait for one fetch; off: each asks for itself." },
+    { "set_cookie", D_ENUM, IN(set_cookie), "cache.set_cookie", NULL, NULL, D_LIVE, "refuse strip store",
+      "What becomes of a cacheable response with Set-Cookie." },
+    { "heuristic", D_BOOL, IN(heuristic), "cache.heuristic", NULL, NULL, D_LIVE, NULL,
+      "A lifetime from Last-Modified where the origin gives none." },
+    { "ttl", D_TIME_OR, IN(ttl_ms), "auto", "0", "10y", D_LIVE, "auto",
+      "The lifetime of what may be stored; auto: as the response says." },
+    { "ttl_min", D_TIME_OR, IN(ttl_min_ms), "none", "0", "10y", D_LIVE, "none",
+      "The least lifetime of what may be stored." },
+    { "ttl_max", D_TIME_OR, IN(ttl_max_ms), "none", "0", "10y", D_LIVE, "none",
+      "The most lifetime of what may be stored." },
+    { "ttl_default", D_TIME_OR, IN(ttl_default_ms), "none", "0", "10y", D_LIVE, "none",
+      "The lifetime of a response that has none of its own." },
+    { "ttl_by_status", D_STATUS_TTL, IN(ttl_by_status), "", NULL, NULL, D_LIVE, NULL,
+      "Lifetimes by status (404) or class (5xx); a status wins over its class." },
+    { "edge_ttl", D_TIME_OR, IN(edge_ttl_ms), "auto", "0", "10y", D_LIVE, "auto",
+      "The lifetime that edges are told; auto: what the response says." },
+    { "early_refresh", D_COUNT, IN(early_refresh), "cache.early_refresh", "0", "100", D_LIVE, NULL,
+      "As cache.early_refresh." },
+    { "ttl_jitter", D_COUNT, IN(ttl_jitter), "cache.ttl_jitter", "0", "90", D_LIVE, NULL,
+      "As cache.ttl_jitter." },
+    { "stale_while_revalidate", D_TIME_OR, IN(stale.while_revalidate_ms), "auto", "0", "10y", D_LIVE, "auto",
+      "How long a stale answer may go out while it is refreshed; auto: as the response says." },
+    { "stale_if_error", D_TIME_OR, IN(stale.if_error_ms), "auto", "0", "10y", D_LIVE, "auto",
+      "How long it may hide an error of the origin; auto: as the response says." },
+    { "stale_if_disconnected", D_TIME, IN(stale.if_disconnected_ms), "stale.if_disconnected", "0", "10y", D_LIVE, NULL,
+      "As stale.if_disconnected." },
+    { "stale_if_overloaded", D_TIME, IN(stale.if_overloaded_ms), "stale.if_overloaded", "0", "10y", D_LIVE, NULL,
+      "As stale.if_overloaded." },
+    { "stale_obey_s_maxage", D_BOOL, IN(stale.obey_s_maxage), "stale.obey_s_maxage", NULL, NULL, D_LIVE, NULL,
+      "As stale.obey_s_maxage." },
+    { "key.query", D_BOOL, IN(key.drop_query), "keep", NULL, NULL, D_LIVE, "keep drop",
+      "Whether the query is part of the key, and goes upstream." },
+    { "key.query_sort", D_BOOL, IN(key.sort_query), "off", NULL, NULL, D_LIVE, NULL,
+      "Parameters are sorted by name." },
+    { "key.query_ignore", D_PATTERNS, IN(key.query_ignore), "", NULL, NULL, D_LIVE, NULL,
+      "Patterns of parameters that are left out." },
+    { "key.query_allow", D_PATTERNS, IN(key.query_allow), "", NULL, NULL, D_LIVE, NULL,
+      "Patterns of parameters; all others are left out. Empty keeps all." },
+    { "key.headers", D_FIELD_NAMES, IN(key.headers), "", NULL, NULL, D_LIVE, NULL,
+      "Request fields whose values are part of the key." },
+    { "key.cookies", D_TOKENS, IN(key.cookies), "", NULL, NULL, D_LIVE, NULL,
+      "Cookies whose values are part of the key." },
+    { "key.scheme", D_BOOL, IN(key.scheme), "off", NULL, NULL, D_LIVE, NULL,
+      "The client's scheme is part of the key, and goes upstream as X-Forwarded-Proto." },
+    { "key.classes", D_CLASSES, IN(key.classes), "", NULL, NULL, D_LIVE, NULL,
+      "Classes of requests as part of the key: NAME: { header: FIELD, values: { CLASS: PATTERN } }." },
+    { "request.set", D_FIELDS, IN(request_set), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that go upstream in place of the client's." },
+    { "request.add", D_FIELDS, IN(request_add), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that go upstream beside the client's." },
+    { "request.remove", D_FIELD_NAMES, IN(request_remove), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that do not go upstream." },
+    { "response.set", D_FIELDS, IN(response_set), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that go to the client in place of the origin's." },
+    { "response.add", D_FIELDS, IN(response_add), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that go to the client beside the origin's." },
+    { "response.remove", D_FIELD_NAMES, IN(response_remove), "", NULL, NULL, D_LIVE, NULL,
+      "Fields that do not go to the client." },
 };
 /* clang-format on */
 
 const size_t directive_count = ARRAY_LEN(directives);
+
+const struct directive *directive_find(enum directive_scope scope, struct span name)
+{
+    for (size_t i = 0; i < directive_count; i++)
+        if (directives[i].scope == scope && span_eq(name, span_of(directives[i].name)))
+            return &directives[i];
+    return NULL;
+}
 
 struct span directive_word(const char *words, size_t i)
 {

@@ -4,8 +4,9 @@
 #include "common/check.h"
 #include "shield/ops/config_load.h"
 
-/* Sections that were opened, to refuse the second `store:` of a file; there are fewer than this many. */
-enum { MAX_SECTIONS = CONFIG_MAX_ORIGINS + 32, MAX_NAME_BYTES = 160 };
+/* Sections that were opened, to refuse the second `store:` of a file; there are fewer than this many. And
+ * where reading of routes ends: aliases could make more problems than anybody reads. */
+enum { MAX_SECTIONS = CONFIG_MAX_ORIGINS + 48, MAX_NAME_BYTES = 160, MAX_PROBLEM_BYTES = 64 * 1024 };
 
 struct reader {
     struct loader *l;
@@ -15,7 +16,8 @@ struct reader {
         char name[MAX_NAME_BYTES];
         unsigned line;
     } sections[MAX_SECTIONS];
-    size_t n_sections;
+    size_t first_section, n_sections; /* those of the map that is read: the file's, or a route's */
+    const uint32_t *route;            /* the one that is read; NULL outside of routes */
 };
 
 static struct place place_of_mark(const struct reader *r, yaml_mark_t mark)
@@ -68,6 +70,144 @@ static void read_listen_map(struct reader *r, const struct target *t, void *base
         loader_problem(r->l, ERR_SYNTAX, place_of(r, map), "no address; { address: 0.0.0.0:8080 }");
 }
 
+/* ---- maps within a route ---- */
+
+static void report_value(struct reader *r, const struct directive *d, const yaml_node_t *node)
+{
+    struct buf allowed = {0};
+    directive_put_allowed(d, &allowed);
+    loader_problem(r->l, ERR_SYNTAX, place_of(r, node), "not a single value; %.*s", SPAN_FMT(allowed));
+    buf_fini(&allowed);
+}
+
+/* The scalar keys of a map, once each (names of fields are the same in any case), with their values. */
+static bool each_pair(struct reader *r, const struct directive *d, const yaml_node_t *map, size_t i,
+                      const yaml_node_t **key, const yaml_node_t **value)
+{
+    yaml_node_pair_t *first = map->data.mapping.pairs.start;
+    *key = yaml_document_get_node(r->doc, first[i].key);
+    *value = yaml_document_get_node(r->doc, first[i].value);
+    if ((*key)->type != YAML_SCALAR_NODE) {
+        report_value(r, d, *key);
+        return false;
+    }
+    for (size_t before = 0; before < i; before++) {
+        const yaml_node_t *other = yaml_document_get_node(r->doc, first[before].key);
+        if (other->type == YAML_SCALAR_NODE && span_eq_nocase(scalar(other), scalar(*key))) {
+            loader_problem(
+                r->l, ERR_SYNTAX, place_of(r, *key), "'%.*s' is given twice; line %u has the first",
+                (int)MIN(scalar(*key).len, (size_t)CONFIG_MAX_NAME), scalar(*key).p, place_of(r, other).line);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How many pairs of a map are read; a problem when there are more. */
+static size_t count_pairs(struct reader *r, const yaml_node_t *map)
+{
+    size_t n = (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
+    if (n > CONFIG_MAX_ROUTE_ITEMS)
+        loader_problem(r->l, ERR_RANGE, place_of(r, map), "%zu items are too many; %d are the most", n,
+                       CONFIG_MAX_ROUTE_ITEMS);
+    return n > CONFIG_MAX_ROUTE_ITEMS ? 0 : n;
+}
+
+/* A pair of a map of texts; a class's pattern where `c` is not NULL. */
+static void add_pair(struct reader *r, const struct target *t, void *base, struct config_class *c,
+                     const yaml_node_t *key, const yaml_node_t *value)
+{
+    struct buf why = {0};
+    bool key_is_wrong = false;
+    if (value->type != YAML_SCALAR_NODE || is_nothing(value)) {
+        report_value(r, t->d, value);
+        return;
+    }
+    int err = c != NULL
+                  ? directive_add_class_pattern(t->d, c, scalar(key), scalar(value), &key_is_wrong, &why)
+                  : directive_add_pair(t->d, base, scalar(key), scalar(value), &key_is_wrong, &why);
+    if (err != 0)
+        loader_problem(r->l, err, place_of(r, key_is_wrong ? key : value), "%.*s", SPAN_FMT(why));
+    buf_fini(&why);
+}
+
+static void read_pairs(struct reader *r, const struct target *t, void *base, struct config_class *c,
+                       const yaml_node_t *map)
+{
+    bool may_be_list = c != NULL || t->d->type == D_FIELDS;
+    size_t n = count_pairs(r, map);
+    for (size_t i = 0; i < n; i++) {
+        const yaml_node_t *key, *value;
+        if (!each_pair(r, t->d, map, i, &key, &value))
+            continue;
+        if (!may_be_list || value->type != YAML_SEQUENCE_NODE) {
+            add_pair(r, t, base, c, key, value);
+            continue;
+        }
+        yaml_node_item_t *item = value->data.sequence.items.start;
+        for (; item < value->data.sequence.items.top && r->l->errors->len < MAX_PROBLEM_BYTES; item++)
+            add_pair(r, t, base, c, key, yaml_document_get_node(r->doc, *item));
+    }
+}
+
+/* { header: User-Agent, values: { mobile: "*Mobile*" } } */
+static void read_class(struct reader *r, const struct target *t, struct config_class *c,
+                       const yaml_node_t *map)
+{
+    size_t n = count_pairs(r, map);
+    for (size_t i = 0; i < n; i++) {
+        const yaml_node_t *key, *value;
+        if (!each_pair(r, t->d, map, i, &key, &value))
+            continue;
+        struct buf why = {0};
+        int err = 0;
+        if (span_eq(scalar(key), SPAN("header")) && value->type == YAML_SCALAR_NODE)
+            err = directive_set_class_header(t->d, c, scalar(value), &why);
+        else if (span_eq(scalar(key), SPAN("values")) && value->type == YAML_MAPPING_NODE)
+            read_pairs(r, t, NULL, c, value);
+        else
+            report_value(r, t->d, key);
+        if (err != 0)
+            loader_problem(r->l, err, place_of(r, value), "%.*s", SPAN_FMT(why));
+        buf_fini(&why);
+    }
+    if (c->header == NULL || c->patterns.n == 0)
+        report_value(r, t->d, map);
+}
+
+static void read_classes(struct reader *r, const struct target *t, struct config_route *route,
+                         const yaml_node_t *map)
+{
+    size_t n = count_pairs(r, map);
+    for (size_t i = 0; i < n && r->l->errors->len < MAX_PROBLEM_BYTES; i++) {
+        const yaml_node_t *key, *value;
+        if (!each_pair(r, t->d, map, i, &key, &value))
+            continue;
+        struct buf why = {0};
+        int err = directive_add_class(t->d, route, scalar(key), &why);
+        if (err != 0)
+            loader_problem(r->l, err, place_of(r, key), "%.*s", SPAN_FMT(why));
+        else if (value->type != YAML_MAPPING_NODE)
+            report_value(r, t->d, value);
+        else
+            read_class(r, t, &route->key.classes[route->key.n_classes - 1], value);
+        buf_fini(&why);
+    }
+}
+
+static void read_pairs_or_classes(struct reader *r, const struct target *t, void *base,
+                                  const yaml_node_t *value)
+{
+    if (value->type != YAML_MAPPING_NODE)
+        report_value(r, t->d, value);
+    else if (t->d->type == D_CLASSES)
+        read_classes(r, t, base, value);
+    else
+        read_pairs(r, t, base, NULL, value);
+}
+
+/* ---- lists ---- */
+
 static void read_item(struct reader *r, const struct target *t, void *base, const yaml_node_t *item)
 {
     if (item->type == YAML_SCALAR_NODE)
@@ -110,6 +250,8 @@ static void read_directive(struct reader *r, const struct target *t, struct span
     *given = place_of(r, value);
     if (directive_is_list(t->d)) {
         read_list(r, t, base, value);
+    } else if (directive_is_map(t->d)) {
+        read_pairs_or_classes(r, t, base, value);
     } else if (value->type == YAML_SCALAR_NODE) {
         loader_add(r->l, t, base, scalar(value), place_of(r, value));
     } else {
@@ -124,7 +266,7 @@ static void read_directive(struct reader *r, const struct target *t, struct span
 /* False, with a problem, when the section was open before. */
 static bool open_section(struct reader *r, struct span name, const yaml_node_t *key)
 {
-    for (size_t i = 0; i < r->n_sections; i++)
+    for (size_t i = r->first_section; i < r->n_sections; i++)
         if (span_eq(span_of(r->sections[i].name), name)) {
             loader_problem(r->l, ERR_SYNTAX, place_of(r, key), "'%.*s' is given twice; line %u has the first",
                            SPAN_FMT(name), r->sections[i].line);
@@ -153,6 +295,37 @@ static void read_section(struct reader *r, struct span name, const struct target
                        "'%.*s' is a section; a map of directives is expected", SPAN_FMT(name));
 }
 
+/* Each item is a map of the names within a route. */
+static void read_routes(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
+{
+    if (!open_section(r, SPAN("routes"), key))
+        return;
+    if (value->type != YAML_SEQUENCE_NODE) {
+        loader_problem(r->l, ERR_SYNTAX, place_of(r, value),
+                       "'routes' is a list of maps; [{ match: { path: /x/* }, ttl: 1h }], or [] for none");
+        return;
+    }
+    size_t outer = r->first_section;
+    r->first_section = r->n_sections;
+    for (yaml_node_item_t *i = value->data.sequence.items.start;
+         i < value->data.sequence.items.top && r->l->errors->len < MAX_PROBLEM_BYTES; i++) {
+        const yaml_node_t *item = yaml_document_get_node(r->doc, *i);
+        uint32_t route;
+        if (item->type != YAML_MAPPING_NODE) {
+            loader_problem(r->l, ERR_SYNTAX, place_of(r, item),
+                           "a route is a map; { match: { path: /x/* }, ttl: 1h }");
+            continue;
+        }
+        if (!loader_new_route(r->l, place_of(r, item), &route))
+            break;
+        r->route = &route;
+        read_map(r, item, SPAN(""));
+        r->n_sections = r->first_section;
+    }
+    r->route = NULL;
+    r->first_section = outer;
+}
+
 /* The dotted names that a map's keys make below `prefix`. A known name is at most four parts long, which
  * bounds the recursion, however often aliases repeat a node. */
 static void read_map(struct reader *r, const yaml_node_t *map, struct span prefix)
@@ -168,7 +341,8 @@ static void read_map(struct reader *r, const yaml_node_t *map, struct span prefi
         char text[MAX_NAME_BYTES];
         struct span part = scalar(key);
         if (prefix.len + 1 + part.len >= sizeof text) {
-            loader_bad_name(r->l, NAME_UNKNOWN, part, place_of(r, key));
+            loader_bad_name(r->l, r->route != NULL ? NAME_UNKNOWN_IN_ROUTE : NAME_UNKNOWN, part,
+                            place_of(r, key));
             continue;
         }
         struct span name = {text, 0};
@@ -180,11 +354,14 @@ static void read_map(struct reader *r, const yaml_node_t *map, struct span prefi
         text[name.len] = '\0';
 
         struct target t;
-        enum name_kind kind = loader_resolve(name, &t);
+        enum name_kind kind =
+            r->route != NULL ? loader_resolve_in_route(name, *r->route, &t) : loader_resolve(name, &t);
         if (kind == NAME_DIRECTIVE)
             read_directive(r, &t, name, key, value);
         else if (kind == NAME_SECTION)
             read_section(r, name, &t, key, value);
+        else if (kind == NAME_ROUTES && span_eq(name, SPAN("routes")))
+            read_routes(r, key, value);
         else
             loader_bad_name(r->l, kind, name, place_of(r, key));
     }

@@ -121,11 +121,11 @@ static void test_table_is_sound(void **state)
         const struct directive *d = &directives[i];
         assert_true(strlen(d->help) > 10 && d->help[strlen(d->help) - 1] == '.');
         for (size_t j = 0; j < i; j++)
-            assert_false(d->per_origin == directives[j].per_origin &&
-                         strcmp(d->name, directives[j].name) == 0);
-        assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME);
+            assert_false(d->scope == directives[j].scope && strcmp(d->name, directives[j].name) == 0);
+        assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
+                                             d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 64);
+    assert_int_equal(directive_count, 111);
 }
 
 static void test_names_of_this_node(void **state)
@@ -405,7 +405,6 @@ static const struct {
     {"origins: {default: {servers: [https://o]}}\n",
      "f:1:31: 'https://o': not built yet: TLS to origins; http://host[:port], http://[::1]:80 or "
      "http+unix:///path\n"},
-    {"routes:\n  - { match: { path: /a } }\n" ORIGIN, "f:1:1: 'routes' is not built yet; leave it out\n"},
     {"listen:\n  - { address: ':1', tls: { key: k } }\n" ORIGIN,
      "f:2:22: 'listen.tls' is not built yet; leave it out\n"},
     {"tls: {min: 1.3}\n" ORIGIN, "f:1:1: 'tls' is not built yet; leave it out\n"},
@@ -461,7 +460,14 @@ static void test_bad_overrides(void **state)
          "'origins.b.head_timeout'?\n"},
         {{"client", "1"},
          "--set client: 'client' is a section; name a directive in it, as --help lists them\n"},
-        {{"routes", "1"}, "--set routes: 'routes' is not built yet; leave it out\n"},
+        {{"routes", "1"},
+         "--set routes: 'routes': routes are a list in the file: routes: [{ match: { path: /x/* }, ttl: 1h "
+         "}]\n"},
+        {{"routes.ttl", "1s"},
+         "--set routes.ttl: 'routes.ttl': routes are a list in the file: routes: [{ match: { path: /x/* }, "
+         "ttl: "
+         "1h }]\n"},
+        {{"ttl_min", "1s"}, "--set ttl_min: unknown directive 'ttl_min'; --help lists all\n"},
         {{"listen", "x"},
          "--listen: 'x': no port behind the address; 127.0.0.1:8080, [::]:8080, :8080 or unix:/path\n"},
         {{"--workers", "x"}, "--workers: 'x': not a number; a number from 1 to 64, or auto\n"},
@@ -597,7 +603,10 @@ static void test_describe(void **state)
     buf_put(&out, "", 1);
     for (size_t i = 0; i < directive_count; i++) {
         char line[160];
-        snprintf(line, sizeof line, "\n%s%s ", directives[i].per_origin ? "origins.NAME." : "",
+        snprintf(line, sizeof line, "\n%s%s ",
+                 directives[i].scope == SCOPE_ORIGIN  ? "origins.NAME."
+                 : directives[i].scope == SCOPE_ROUTE ? "routes."
+                                                      : "",
                  directives[i].name);
         assert_non_null(strstr(out.p, line));
         assert_non_null(strstr(out.p, directives[i].help));

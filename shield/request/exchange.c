@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "shield/ops/access_log.h"
+#include "shield/policy/route.h"
 
 enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3 };
 
@@ -611,6 +612,7 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     struct request_verdict v;
     ex->keep_alive = http1_keep_alive(&ex->head);
     http1_target(&ex->head, &ex->target);
+    ex->route = policy_route(ex->config, &ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
     if (v.kind != REQUEST_REFUSE && ex->route->action != ACTION_PROXY) {
         send_fixed(ex);

@@ -78,7 +78,7 @@ def test_tls_is_not_built_yet(args):
     ("a: [1\nb: 2\n", 2, None, ""),
     ("origins: { default: { servers: [https://127.0.0.1:1] } }\n", 1, 33, "not built yet"),
     ("listen:\n  - { address: ':1', tls: { certificate: a } }\n", 2, 22, "not built yet"),
-    ("routes:\n  - { match: { path: /x }, cache: of }\n", 2, 33, "honour, off or force"),
+    ("routes:\n  - { match: { path: /x }, cache: of }\n", 2, 35, "honour, off or force"),
 ])
 def test_errors_of_a_file_have_a_place_and_a_remedy(tmp_path, text, line, column, told):
     path = write(tmp_path, text)

@@ -1,0 +1,197 @@
+#include "shield/policy/route.h"
+
+#include <stdlib.h>
+
+#include "common/http_path.h"
+
+/* ---- patterns ---- */
+
+/* The literals between stars are found one after the other, each at its first place: with nothing but stars
+ * between them a later place is never better, so nothing is tried again. memmem is linear. */
+bool policy_pattern_matches(struct span pattern, struct span text)
+{
+    const char *star = pattern.len > 0 ? memchr(pattern.p, '*', pattern.len) : NULL;
+    if (star == NULL)
+        return span_eq(pattern, text);
+    struct span head = {pattern.p, (size_t)(star - pattern.p)};
+    if (!span_starts(text, head))
+        return false;
+    text = span_from(text, head.len);
+    pattern = span_from(pattern, head.len + 1);
+    while (pattern.len > 0 && (star = memchr(pattern.p, '*', pattern.len)) != NULL) {
+        struct span part = {pattern.p, (size_t)(star - pattern.p)};
+        const char *at = part.len > 0 ? memmem(text.p, text.len, part.p, part.len) : text.p;
+        if (at == NULL)
+            return false;
+        text = span_from(text, (size_t)(at - text.p) + part.len);
+        pattern = span_from(pattern, part.len + 1);
+    }
+    return text.len >= pattern.len && span_eq(span_from(text, text.len - pattern.len), pattern);
+}
+
+static bool any_matches(const struct config_texts *patterns, struct span text)
+{
+    for (uint32_t i = 0; i < patterns->n; i++)
+        if (policy_pattern_matches(span_of(patterns->items[i]), text))
+            return true;
+    return false;
+}
+
+/* ---- the request, as patterns see it ---- */
+
+enum { PLAIN, RESOLVED, BARE, READINGS, STACK_BYTES = 2048 };
+
+struct view {
+    struct span paths[READINGS]; /* BARE: resolved and without the parameters of segments */
+    struct span host;
+    bool blind; /* no memory for a path this long */
+    char *memory;
+    char stack[STACK_BYTES];
+};
+
+static struct span path_of(const struct http1_target *target)
+{
+    struct span path = target->path_query;
+    const char *query = path.len > 0 ? memchr(path.p, '?', path.len) : NULL;
+    if (query == path.p && query != NULL) /* absolute-form without a path: RFC 9112 section 3.2.1 */
+        return SPAN("/");
+    return query != NULL ? (struct span){path.p, (size_t)(query - path.p)} : path;
+}
+
+static struct span without_port(struct span host)
+{
+    const char *colon = host.len > 0 ? memrchr(host.p, ':', host.len) : NULL;
+    const char *bracket = host.len > 0 ? memrchr(host.p, ']', host.len) : NULL;
+    if (colon != NULL && (bracket == NULL || bracket < colon))
+        host.len = (size_t)(colon - host.p);
+    if (host.len > 1 && host.p[host.len - 1] == '.')
+        host.len--;
+    return host;
+}
+
+static void look_at(struct view *v, const struct http1_target *target)
+{
+    struct span path = path_of(target), host = without_port(target->host);
+    bool plain = http_path_is_plain(path);
+    size_t room = host.len + (plain ? 0 : READINGS * path.len);
+    char *to = v->stack;
+    v->memory = NULL;
+    if (room > sizeof v->stack)
+        to = v->memory = malloc(room);
+    v->blind = to == NULL;
+    if (v->blind)
+        return;
+    v->host = (struct span){to, http_path_plain(to, host)};
+    for (size_t i = 0; i < v->host.len; i++)
+        to[i] = ascii_lower(to[i]);
+    to += v->host.len;
+    if (plain) {
+        for (unsigned i = 0; i < READINGS; i++)
+            v->paths[i] = path;
+        return;
+    }
+    v->paths[PLAIN] = (struct span){to, http_path_plain(to, path)};
+    to += v->paths[PLAIN].len;
+    v->paths[RESOLVED] = (struct span){to, http_path_resolved(to, v->paths[PLAIN], false)};
+    to += v->paths[RESOLVED].len;
+    v->paths[BARE] = (struct span){to, http_path_resolved(to, v->paths[PLAIN], true)};
+}
+
+/* ---- one route ---- */
+
+static bool forbids(const struct config_route *r)
+{
+    return r->action == ACTION_DENY || r->cache == CACHE_OFF;
+}
+
+static bool path_matches(const struct config_route *r, const struct view *v)
+{
+    const struct config_texts *patterns = &r->match.paths;
+    if (patterns->n == 0)
+        return true;
+    bool plain = any_matches(patterns, v->paths[PLAIN]);
+    if (v->paths[RESOLVED].p == v->paths[PLAIN].p) /* there is but one reading */
+        return plain;
+    if (!forbids(r))
+        return plain && any_matches(patterns, v->paths[RESOLVED]);
+    return plain || any_matches(patterns, v->paths[RESOLVED]) || any_matches(patterns, v->paths[BARE]);
+}
+
+static bool method_matches(const struct config_route *r, const struct http_head *request)
+{
+    for (uint32_t i = 0; i < r->match.methods.n; i++)
+        if (span_eq(span_of(r->match.methods.items[i]), request->method_text))
+            return true;
+    return r->match.methods.n == 0;
+}
+
+static bool header_matches(const struct config_pair *wanted, const struct http_head *request)
+{
+    struct span name = span_of(wanted->name), pattern = span_of(wanted->value);
+    for (uint32_t i = 0; i < request->n_fields; i++) {
+        const struct http_field *f = &request->fields[i];
+        if (span_eq_nocase(f->name, name) && policy_pattern_matches(pattern, f->value))
+            return true;
+    }
+    return false;
+}
+
+static bool headers_match(const struct config_route *r, const struct http_head *request)
+{
+    for (uint32_t i = 0; i < r->match.headers.n; i++)
+        if (!header_matches(&r->match.headers.items[i], request))
+            return false;
+    return true;
+}
+
+/* The names in one Cookie field: what stands before '=' in each piece between semicolons. */
+static bool has_cookie(const struct config_texts *patterns, struct span field)
+{
+    while (field.len > 0) {
+        const char *end = memchr(field.p, ';', field.len);
+        struct span pair = {field.p, end != NULL ? (size_t)(end - field.p) : field.len};
+        field = span_from(field, pair.len + 1);
+        const char *equals = pair.len > 0 ? memchr(pair.p, '=', pair.len) : NULL;
+        if (equals != NULL)
+            pair.len = (size_t)(equals - pair.p);
+        pair = span_trim(pair);
+        if (pair.len > 0 && any_matches(patterns, pair))
+            return true;
+    }
+    return false;
+}
+
+static bool cookies_match(const struct config_route *r, const struct http_head *request)
+{
+    if (r->match.cookies.n == 0)
+        return true;
+    for (uint32_t i = 0; i < request->n_fields && http_has(request, FIELD_COOKIE); i++)
+        if (request->fields[i].id == FIELD_COOKIE && has_cookie(&r->match.cookies, request->fields[i].value))
+            return true;
+    return false;
+}
+
+static bool matches(const struct config_route *r, const struct view *v, const struct http_head *request)
+{
+    if (!method_matches(r, request))
+        return false;
+    if (v->blind)
+        return forbids(r);
+    return path_matches(r, v) && (r->match.hosts.n == 0 || any_matches(&r->match.hosts, v->host)) &&
+           headers_match(r, request) && cookies_match(r, request);
+}
+
+const struct config_route *policy_route(const struct config *cfg, const struct http_head *request,
+                                        const struct http1_target *target)
+{
+    if (cfg->n_routes == 0)
+        return &cfg->fallback;
+    struct view v;
+    look_at(&v, target);
+    const struct config_route *found = &cfg->fallback;
+    for (uint32_t i = 0; i < cfg->n_routes && found == &cfg->fallback; i++)
+        if (matches(&cfg->routes[i], &v, request))
+            found = &cfg->routes[i];
+    free(v.memory);
+    return found;
+}

@@ -1,0 +1,118 @@
+"""Routes: which one a request takes, told by the origin that was asked and by how its answers are kept."""
+import time
+
+import pytest
+
+from patience import LIFE_S, outlive
+from scripted_origin import Reply, cacheable
+from shield_process import run
+from test_signals import reload
+
+
+class Rig:
+    """A shield between two origins, each of which says its name."""
+
+    def __init__(self, lab, tmp_path, routes, answers=cacheable):
+        self.lab = lab
+        self.path = tmp_path / "shield.yaml"
+        self.a, self.b = lab.origin(), lab.origin()
+        if answers is not None:
+            self.a.on_all(answers(b"a"))
+            self.b.on_all(answers(b"b"))
+        self.write(routes)
+        self.shield = lab.shield(args=["-c", self.path])
+
+    def write(self, routes, more=""):
+        origins = "\n".join(f"  {name}: {{ servers: ['{o.url}'] }}" for name, o in (("default", self.a), ("b", self.b)))
+        self.path.write_text(f"origins:\n{origins}\n{more}\nroutes:\n{routes}\n")
+
+    def who(self, target, **kw):
+        return self.lab.ask(self.shield, target, **kw).body.decode()
+
+
+def test_the_first_route_that_matches_names_the_origin(lab, tmp_path):
+    rig = Rig(lab, tmp_path, """
+  - { match: { path: /b/not/* } }
+  - { match: { path: [/b/*, '*.css'] }, origin: b }
+  - { match: { host: '*.b.example' }, origin: b }
+  - { match: { method: POST, path: /post }, origin: b }
+  - { match: { header: { X-Who: 'b*' } }, origin: b }
+  - { match: { cookie: b }, origin: b }""")
+    for target, fields, expected in [
+            ("/", {}, "a"), ("/b/x", {}, "b"), ("/b/not/x", {}, "a"), ("/x/y.css?z", {}, "b"), ("/x?y.css", {}, "a"),
+            ("/", {"host": "www.B.example:80"}, "b"), ("/", {"host": "b.example"}, "a"),
+            ("/h1", {"X-Who": "bob"}, "b"), ("/h2", {"X-Who": "rob"}, "a"),
+            ("/c1", {"Cookie": "a=1; b=2"}, "b"), ("/c2", {"Cookie": "a=b"}, "a"), ("/post", {}, "a")]:
+        assert rig.who(target, **fields) == expected, (target, fields)
+    assert rig.who("/post", method="POST", body=b"") == "b"
+
+
+@pytest.mark.parametrize("target, by_one_reading, by_all", [
+    ("/b/x", "b", "b"), ("/%62/x", "b", "b"), ("/x/../b/y", "b", "a"), ("/x/%2e%2e/b/y", "b", "a"), ("//b/x", "b", "a"),
+    ("/b/../x", "b", "a"), ("/b;v=1/x", "b", "a"), ("/x\\..\\b/y", "b", "a"), ("/%2562/x", "a", "a"), ("/B/x", "a", "a"),
+])
+def test_other_spellings_of_a_path(lab, tmp_path, target, by_one_reading, by_all):
+    """A route that forbids takes any reading of the path, another one only what all readings agree on. The origin always gets what
+    came."""
+    rig = Rig(lab, tmp_path, "  - { match: { host: off, path: /b/* }, origin: b, cache: off }\n"
+                             "  - { match: { host: kept, path: /b/* }, origin: b }")
+    assert rig.who(target, host="off") == by_one_reading
+    assert rig.who(target, host="kept") == by_all
+    assert {r.target for o in (rig.a, rig.b) for r in o.requests()} == {target}
+
+
+def test_stale_by_route(lab, tmp_path):
+    """Each route has its own stale_if_disconnected; what matches none has the section's."""
+    def brief(body):
+        return Reply(body, Cache_Control=f"max-age={LIFE_S}")
+    rig = Rig(lab, tmp_path, """
+  - { match: { path: /never/* }, stale_if_disconnected: 0s }
+  - { match: { path: /static/* }, preset: static }""", brief)
+    for target in ("/never/x", "/static/x", "/x"):
+        assert rig.who(target) == "a"
+    stored_at = time.time()
+    rig.a.close()
+    outlive(stored_at, LIFE_S)
+    assert lab.ask(rig.shield, "/never/x").status == 502
+    for target in ("/static/x", "/x"):
+        answer = lab.ask(rig.shield, target)
+        assert answer.status == 200 and answer.cache["hit"] and answer.cache["ttl"] < 0
+
+
+def test_reload_changes_routes_and_what_they_inherit(lab, tmp_path):
+    rig = Rig(lab, tmp_path, "  - { match: { path: /r/* }, origin: b }")
+    client = lab.client(rig.shield)
+    assert (client.ask("/r/1").body, client.ask("/s/1").body) == (b"b", b"a")
+    rig.write("  - { match: { path: /s/* }, origin: b }")
+    reload(rig.shield, r"reload: done")
+    assert lab.ask(rig.shield, "/s/2").body == b"b"
+    assert lab.ask(rig.shield, "/r/2").body == b"a"
+    rig.write("  - { match: { path: /s/* }, origin: c }")
+    reload(rig.shield, r"shield\.yaml:\d+:\d+: no origin 'c'")
+    assert lab.ask(rig.shield, "/s/3").body == b"b"
+    rig.write("  []")
+    reload(rig.shield, r"reload: done")
+    assert lab.ask(rig.shield, "/s/4").body == b"a"
+
+
+def test_a_waiting_request_keeps_its_route_over_a_reload(lab, tmp_path):
+    rig = Rig(lab, tmp_path, "  - { match: { path: /held }, origin: b }", answers=None)
+    client = lab.client(rig.shield).request("/held")
+    held = rig.b.expect("/held")
+    for _ in range(3):
+        rig.write("  []")
+        reload(rig.shield, r"reload: done")
+    held.respond(200, {"Cache-Control": "max-age=60"}, b"held")
+    assert client.response().body == b"held"
+
+
+def test_what_dash_T_prints_reads_back(tmp_path):
+    path, again = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    path.write_text("origins: { default: { servers: ['http://127.0.0.1:1'] } }\nstale: { if_disconnected: 7s }\nroutes:\n"
+                    "  - { match: { path: /static/* }, preset: static, key: { query_ignore: [] } }\n"
+                    "  - { match: { path: /old/* }, redirect: { to: /new } }\n"
+                    "  - { cache: off }\n")
+    code, first, err = run("-c", str(path), "-T")
+    assert (code, err) == (0, "") and "stale_if_disconnected: 1w" in first and "preset: static" in first
+    again.write_text(first)
+    assert run("-c", str(again), "-T") == (0, first, "")

@@ -29,10 +29,21 @@ bool policy_pattern_matches(struct span pattern, struct span text)
     return text.len >= pattern.len && span_eq(span_from(text, text.len - pattern.len), pattern);
 }
 
+/* Most patterns of a list differ from the text within a few bytes. */
+static bool matches_text(const char *pattern, struct span text)
+{
+    size_t i = 0;
+    while (i < text.len && pattern[i] == text.p[i] && pattern[i] != '*' && pattern[i] != '\0')
+        i++;
+    if (pattern[i] == '*')
+        return policy_pattern_matches(span_of(pattern + i), span_from(text, i));
+    return pattern[i] == '\0' && i == text.len;
+}
+
 static bool any_matches(const struct config_texts *patterns, struct span text)
 {
     for (uint32_t i = 0; i < patterns->n; i++)
-        if (policy_pattern_matches(span_of(patterns->items[i]), text))
+        if (matches_text(patterns->items[i], text))
             return true;
     return false;
 }
@@ -127,10 +138,10 @@ static bool method_matches(const struct config_route *r, const struct http_head 
 
 static bool header_matches(const struct config_pair *wanted, const struct http_head *request)
 {
-    struct span name = span_of(wanted->name), pattern = span_of(wanted->value);
+    struct span name = span_of(wanted->name);
     for (uint32_t i = 0; i < request->n_fields; i++) {
         const struct http_field *f = &request->fields[i];
-        if (span_eq_nocase(f->name, name) && policy_pattern_matches(pattern, f->value))
+        if (span_eq_nocase(f->name, name) && matches_text(wanted->value, f->value))
             return true;
     }
     return false;

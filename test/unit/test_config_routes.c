@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "alloc_fail.h"
 #include "common/check.h"
 #include "shield/ops/config_load.h"
 
@@ -550,6 +551,30 @@ static void test_bounds(void **state)
     buf_fini(&yaml);
 }
 
+static void load_everything(void *ctx)
+{
+    struct buf errors = {0};
+    struct config *c = NULL;
+    struct span text = buf_span(ctx);
+    int err = config_load_text(&c, "f", text, NULL, 0, true, &errors);
+    alloc_armed = false;
+    assert_int_equal(err == 0, c != NULL);
+    assert_true(err == 0 || err == ERR_NOMEM);
+    if (c != NULL) /* nothing is lost quietly */
+        check_everything(c);
+    config_unref(&c);
+    buf_fini(&errors);
+}
+
+static void test_without_memory(void **state)
+{
+    struct buf text = {0};
+    buf_put_span(&text, SPAN(ORIGINS));
+    buf_put_span(&text, span_of(everything));
+    assert_true(alloc_fail_each(load_everything, &text) > 50);
+    buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_never_reached),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "alloc_fail.h"
 #include "common/check.h"
 #include "shield/ops/config_load.h"
 #include "shield/policy/route.h"
@@ -238,9 +239,36 @@ static void test_escapes_in_patterns(void **state)
     config_unref(&c);
 }
 
+static void route_blindly(void *ctx)
+{
+    static struct http_field field;
+    struct http_head head = {.fields = &field, .method_text = SPAN("GET"), .method = METHOD_GET};
+    struct http1_target target = {.host = SPAN("x"), .path_query = buf_span(ctx)};
+    static struct config *c;
+    if (c == NULL) {
+        alloc_armed = false;
+        c = config_of("  - { name: kept, match: { path: '*', method: GET }, ttl: 1h }\n"
+                      "  - { name: denied, match: { path: /admin/* }, deny: on }\n");
+        alloc_armed = true;
+    }
+    const char *name = policy_route(c, &head, &target)->name;
+    bool failed = atomic_load(&alloc_has_failed);
+    alloc_armed = false;
+    assert_string_equal(name, failed ? "denied" : "kept");
+    if (!failed)
+        config_unref(&c);
+}
+
 /* A path longer than the stack has room for, with escapes in it. */
 static void test_long_paths(void **state)
 {
+    struct buf path = {0};
+    buf_put_lit(&path, "/%41");
+    for (int i = 0; i < 4000; i++)
+        buf_put_lit(&path, "a");
+    assert_int_equal(alloc_fail_each(route_blindly, &path), 1);
+    buf_fini(&path);
+
     struct config *c = config_of("  - { name: end, match: { path: '/*/end' } }\n");
     struct buf request = {0};
     buf_put_lit(&request, "GET /");

@@ -1,11 +1,13 @@
 """Routes: which one a request takes, told by the origin that was asked and by how its answers are kept."""
+import os
+import re
 import time
 
 import pytest
 
 from patience import LIFE_S, outlive
 from scripted_origin import Reply, cacheable
-from shield_process import run
+from shield_process import ROOT, run
 from test_signals import reload
 
 
@@ -116,3 +118,15 @@ def test_what_dash_T_prints_reads_back(tmp_path):
     assert (code, err) == (0, "") and "stale_if_disconnected: 1w" in first and "preset: static" in first
     again.write_text(first)
     assert run("-c", str(again), "-T") == (0, first, "")
+
+
+def test_the_examples_of_the_readme_load(tmp_path):
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        example = re.search(r"```yaml\n(routes:.*?)```", f.read(), re.S).group(1)
+    with open(os.path.join(ROOT, "deploy", "shield.yaml"), encoding="utf-8") as f:
+        head, _, routes = f.read().partition("# routes:\n")
+    path = tmp_path / "a.yaml"
+    for text in (example + "origins: { default: { servers: ['http://a'] }, api: { servers: ['http://b'] } }\n",
+                 head + "routes:\n" + re.sub(r"(?m)^# ", "", routes)):
+        path.write_text(text)
+        assert run("-c", str(path), "-t") == (0, "", "configuration is good\n")

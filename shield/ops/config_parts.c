@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/units.h"
+#include "common/utf8.h"
 
 static const char no_memory[] = "does not fit into memory";
 
@@ -33,6 +34,19 @@ bool config_is_name(struct span s)
     for (size_t i = 0; i < s.len; i++)
         if (!is_alnum(s.p[i]) && memchr("._-", s.p[i], 3) == NULL)
             return false;
+    return true;
+}
+
+bool config_is_text(struct span s, bool with_lines)
+{
+    while (s.len > 0) {
+        uint32_t cp = 0;
+        size_t n = utf8_decode(s, &cp);
+        bool line = with_lines && (cp == '\n' || cp == '\r' || cp == '\t');
+        if (n == 0 || (!line && (cp < 0x20 || (cp >= 0x7f && cp <= 0x9f))))
+            return false;
+        s = span_from(s, n);
+    }
     return true;
 }
 

@@ -12,6 +12,10 @@ enum { CONFIG_MAX_HOSTS = 256 };
 
 bool config_is_name(struct span s);                     /* 1 to 63 of letters, digits, '.', '_', '-' */
 bool config_is_host(struct span s, bool may_have_port); /* reg-name, IPv4, or IPv6 in brackets */
+/* UTF-8 without control bytes, but for line ends and tabs where `with_lines`: what logs, -T and YAML can
+ * carry.
+ */
+bool config_is_text(struct span s, bool with_lines);
 char *config_lower_copy(struct span s);
 
 int config_set_address(struct config_listen *l, struct span text, const char **what);

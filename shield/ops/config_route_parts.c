@@ -8,7 +8,6 @@
 #include "common/http_head.h"
 #include "common/http_path.h"
 #include "common/units.h"
-#include "common/utf8.h"
 #include "shield/ops/config_parts.h"
 
 static const char no_memory[] = "does not fit into memory";
@@ -21,19 +20,6 @@ static int refuse(const char **what, int err, const char *text)
 }
 
 /* ---- single texts ---- */
-
-static bool is_text(struct span s, bool with_lines)
-{
-    while (s.len > 0) {
-        uint32_t cp = 0;
-        size_t n = utf8_decode(s, &cp);
-        bool line = with_lines && (cp == '\n' || cp == '\r' || cp == '\t');
-        if (n == 0 || (!line && (cp < 0x20 || (cp >= 0x7f && cp <= 0x9f))))
-            return false;
-        s = span_from(s, n);
-    }
-    return true;
-}
 
 /* What may stand in a path, and so in a pattern of paths: no query, no fragment, whole escapes. */
 static const char *path_problem(struct span s)
@@ -85,7 +71,7 @@ static const char *put_host_pattern(struct span s, struct buf *kept)
 /* Of names and values: what can stand there, and no blanks at the ends, which are not part of them. */
 static const char *value_problem(struct span s)
 {
-    if (!http_is_value(s) || !is_text(s, false))
+    if (!http_is_value(s) || !config_is_text(s, false))
         return "control bytes, or not UTF-8: no field's value (RFC 9110 section 5.5)";
     if (span_trim(s).len != s.len)
         return "blanks at its ends, which are no part of a value";
@@ -209,7 +195,7 @@ int config_keep_text(const struct directive *d, struct span text, struct buf *ke
         break;
     default:
         REQUIRE(d->type == D_CONTENT);
-        problem = is_text(text, true) ? NULL : "control bytes, or not UTF-8";
+        problem = config_is_text(text, true) ? NULL : "control bytes, or not UTF-8";
         buf_put_span(kept, text);
         break;
     }

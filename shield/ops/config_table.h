@@ -78,6 +78,12 @@ static inline bool directive_is_map(const struct directive *d)
     return d->type >= D_HEADER_PATTERNS;
 }
 
+/* The two words of a D_BOOL. */
+static inline const char *directive_bool_words(const struct directive *d)
+{
+    return d->words != NULL ? d->words : "off on";
+}
+
 /* `base` is the struct that the row's scope says. */
 
 /* Set the value, or append to a list. Returns 0, ERR_SYNTAX, ERR_RANGE or ERR_NOMEM and then appends to `why`

@@ -1,46 +1,8 @@
+#include "shield/ops/config_yaml.h"
+
 #include <string.h>
-#include <yaml.h>
 
 #include "common/check.h"
-#include "shield/ops/config_load.h"
-
-/* Sections that were opened, to refuse the second `store:` of a file; there are fewer than this many. And
- * where reading of routes ends: aliases could make more problems than anybody reads. */
-enum { MAX_SECTIONS = CONFIG_MAX_ORIGINS + 48, MAX_NAME_BYTES = 160, MAX_PROBLEM_BYTES = 64 * 1024 };
-
-struct reader {
-    struct loader *l;
-    const char *file;
-    yaml_document_t *doc;
-    struct {
-        char name[MAX_NAME_BYTES];
-        unsigned line;
-    } sections[MAX_SECTIONS];
-    size_t first_section, n_sections; /* those of the map that is read: the file's, or a route's */
-    const uint32_t *route;            /* the one that is read; NULL outside of routes */
-};
-
-static struct place place_of_mark(const struct reader *r, yaml_mark_t mark)
-{
-    return (struct place){r->file, (unsigned)mark.line + 1, (unsigned)mark.column + 1};
-}
-
-static struct place place_of(const struct reader *r, const yaml_node_t *node)
-{
-    return place_of_mark(r, node->start_mark);
-}
-
-static struct span scalar(const yaml_node_t *node)
-{
-    return (struct span){(const char *)node->data.scalar.value, node->data.scalar.length};
-}
-
-/* `key:` with nothing behind it. */
-static bool is_nothing(const yaml_node_t *node)
-{
-    return node->type == YAML_SCALAR_NODE && node->data.scalar.length == 0 &&
-           node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-}
 
 /* One item of `listen`: an address, or a map with one. */
 static void read_listen_map(struct reader *r, const struct target *t, void *base, const yaml_node_t *map)
@@ -49,173 +11,36 @@ static void read_listen_map(struct reader *r, const struct target *t, void *base
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         const yaml_node_t *key = yaml_document_get_node(r->doc, p->key);
         const yaml_node_t *value = yaml_document_get_node(r->doc, p->value);
-        struct span name = key->type == YAML_SCALAR_NODE ? scalar(key) : SPAN("");
+        struct span name = key->type == YAML_SCALAR_NODE ? reader_scalar(key) : SPAN("");
         if (span_eq(name, SPAN("tls")))
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, key), "'listen.tls' is not built yet; leave it out");
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, key),
+                           "'listen.tls' is not built yet; leave it out");
         else if (!span_eq(name, SPAN("address")))
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, key),
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, key),
                            "unknown key in listen; { address: 0.0.0.0:8080 }");
         else if (address != NULL)
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, key),
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, key),
                            "a second address; one for each item of listen");
         else if (value->type != YAML_SCALAR_NODE)
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, value),
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, value),
                            "not a single value; an address like 0.0.0.0:8080");
         else
             address = value;
     }
     if (address != NULL)
-        loader_add(r->l, t, base, scalar(address), place_of(r, address));
+        loader_add(r->l, t, base, reader_scalar(address), reader_place(r, address));
     else
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, map), "no address; { address: 0.0.0.0:8080 }");
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, map), "no address; { address: 0.0.0.0:8080 }");
 }
-
-/* ---- maps within a route ---- */
-
-static void report_value(struct reader *r, const struct directive *d, const yaml_node_t *node)
-{
-    struct buf allowed = {0};
-    directive_put_allowed(d, &allowed);
-    loader_problem(r->l, ERR_SYNTAX, place_of(r, node), "not a single value; %.*s", SPAN_FMT(allowed));
-    buf_fini(&allowed);
-}
-
-/* The scalar keys of a map, once each (names of fields are the same in any case), with their values. */
-static bool each_pair(struct reader *r, const struct directive *d, const yaml_node_t *map, size_t i,
-                      const yaml_node_t **key, const yaml_node_t **value)
-{
-    yaml_node_pair_t *first = map->data.mapping.pairs.start;
-    *key = yaml_document_get_node(r->doc, first[i].key);
-    *value = yaml_document_get_node(r->doc, first[i].value);
-    if ((*key)->type != YAML_SCALAR_NODE) {
-        report_value(r, d, *key);
-        return false;
-    }
-    for (size_t before = 0; before < i; before++) {
-        const yaml_node_t *other = yaml_document_get_node(r->doc, first[before].key);
-        if (other->type == YAML_SCALAR_NODE && span_eq_nocase(scalar(other), scalar(*key))) {
-            loader_problem(
-                r->l, ERR_SYNTAX, place_of(r, *key), "'%.*s' is given twice; line %u has the first",
-                (int)MIN(scalar(*key).len, (size_t)CONFIG_MAX_NAME), scalar(*key).p, place_of(r, other).line);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* How many pairs of a map are read; a problem when there are more. */
-static size_t count_pairs(struct reader *r, const yaml_node_t *map)
-{
-    size_t n = (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
-    if (n > CONFIG_MAX_ROUTE_ITEMS)
-        loader_problem(r->l, ERR_RANGE, place_of(r, map), "%zu items are too many; %d are the most", n,
-                       CONFIG_MAX_ROUTE_ITEMS);
-    return n > CONFIG_MAX_ROUTE_ITEMS ? 0 : n;
-}
-
-/* A pair of a map of texts; a class's pattern where `c` is not NULL. */
-static void add_pair(struct reader *r, const struct target *t, void *base, struct config_class *c,
-                     const yaml_node_t *key, const yaml_node_t *value)
-{
-    struct buf why = {0};
-    bool key_is_wrong = false;
-    if (value->type != YAML_SCALAR_NODE || is_nothing(value)) {
-        report_value(r, t->d, value);
-        return;
-    }
-    int err = c != NULL
-                  ? directive_add_class_pattern(t->d, c, scalar(key), scalar(value), &key_is_wrong, &why)
-                  : directive_add_pair(t->d, base, scalar(key), scalar(value), &key_is_wrong, &why);
-    if (err != 0)
-        loader_problem(r->l, err, place_of(r, key_is_wrong ? key : value), "%.*s", SPAN_FMT(why));
-    buf_fini(&why);
-}
-
-static void read_pairs(struct reader *r, const struct target *t, void *base, struct config_class *c,
-                       const yaml_node_t *map)
-{
-    bool may_be_list = c != NULL || t->d->type == D_FIELDS;
-    size_t n = count_pairs(r, map);
-    for (size_t i = 0; i < n; i++) {
-        const yaml_node_t *key, *value;
-        if (!each_pair(r, t->d, map, i, &key, &value))
-            continue;
-        if (!may_be_list || value->type != YAML_SEQUENCE_NODE) {
-            add_pair(r, t, base, c, key, value);
-            continue;
-        }
-        yaml_node_item_t *item = value->data.sequence.items.start;
-        for (; item < value->data.sequence.items.top && r->l->errors->len < MAX_PROBLEM_BYTES; item++)
-            add_pair(r, t, base, c, key, yaml_document_get_node(r->doc, *item));
-    }
-}
-
-/* { header: User-Agent, values: { mobile: "*Mobile*" } } */
-static void read_class(struct reader *r, const struct target *t, struct config_class *c,
-                       const yaml_node_t *map)
-{
-    size_t n = count_pairs(r, map);
-    for (size_t i = 0; i < n; i++) {
-        const yaml_node_t *key, *value;
-        if (!each_pair(r, t->d, map, i, &key, &value))
-            continue;
-        struct buf why = {0};
-        int err = 0;
-        if (span_eq(scalar(key), SPAN("header")) && value->type == YAML_SCALAR_NODE)
-            err = directive_set_class_header(t->d, c, scalar(value), &why);
-        else if (span_eq(scalar(key), SPAN("values")) && value->type == YAML_MAPPING_NODE)
-            read_pairs(r, t, NULL, c, value);
-        else
-            report_value(r, t->d, key);
-        if (err != 0)
-            loader_problem(r->l, err, place_of(r, value), "%.*s", SPAN_FMT(why));
-        buf_fini(&why);
-    }
-    if (c->header == NULL || c->patterns.n == 0)
-        report_value(r, t->d, map);
-}
-
-static void read_classes(struct reader *r, const struct target *t, struct config_route *route,
-                         const yaml_node_t *map)
-{
-    size_t n = count_pairs(r, map);
-    for (size_t i = 0; i < n && r->l->errors->len < MAX_PROBLEM_BYTES; i++) {
-        const yaml_node_t *key, *value;
-        if (!each_pair(r, t->d, map, i, &key, &value))
-            continue;
-        struct buf why = {0};
-        int err = directive_add_class(t->d, route, scalar(key), &why);
-        if (err != 0)
-            loader_problem(r->l, err, place_of(r, key), "%.*s", SPAN_FMT(why));
-        else if (value->type != YAML_MAPPING_NODE)
-            report_value(r, t->d, value);
-        else
-            read_class(r, t, &route->key.classes[route->key.n_classes - 1], value);
-        buf_fini(&why);
-    }
-}
-
-static void read_pairs_or_classes(struct reader *r, const struct target *t, void *base,
-                                  const yaml_node_t *value)
-{
-    if (value->type != YAML_MAPPING_NODE)
-        report_value(r, t->d, value);
-    else if (t->d->type == D_CLASSES)
-        read_classes(r, t, base, value);
-    else
-        read_pairs(r, t, base, NULL, value);
-}
-
-/* ---- lists ---- */
 
 static void read_item(struct reader *r, const struct target *t, void *base, const yaml_node_t *item)
 {
     if (item->type == YAML_SCALAR_NODE)
-        loader_add(r->l, t, base, scalar(item), place_of(r, item));
+        loader_add(r->l, t, base, reader_scalar(item), reader_place(r, item));
     else if (t->d->type == D_LISTEN && item->type == YAML_MAPPING_NODE)
         read_listen_map(r, t, base, item);
     else
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, item),
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, item),
                        "not a single value; a list of single values is expected");
 }
 
@@ -224,9 +49,9 @@ static void read_list(struct reader *r, const struct target *t, void *base, cons
     directive_clear(t->d, base);
     if (value->type != YAML_SEQUENCE_NODE) {
         /* A list whose items were all commented out must not open what it used to close. */
-        if (is_nothing(value))
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, value), "'%s' has no value; a list, or [] for none",
-                           t->d->name);
+        if (reader_is_nothing(value))
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, value),
+                           "'%s' has no value; a list, or [] for none", t->d->name);
         else
             read_item(r, t, base, value);
         return;
@@ -239,25 +64,25 @@ static void read_directive(struct reader *r, const struct target *t, struct span
                            const yaml_node_t *value)
 {
     void *base;
-    struct place *given = loader_slot(r->l, t, place_of(r, key), &base);
+    struct place *given = loader_slot(r->l, t, reader_place(r, key), &base);
     if (given == NULL)
         return;
     if (given->source != NULL) {
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, key), "'%.*s' is given twice; line %u has the first",
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, key), "'%.*s' is given twice; line %u has the first",
                        SPAN_FMT(name), given->line);
         return;
     }
-    *given = place_of(r, value);
+    *given = reader_place(r, value);
     if (directive_is_list(t->d)) {
         read_list(r, t, base, value);
     } else if (directive_is_map(t->d)) {
-        read_pairs_or_classes(r, t, base, value);
+        reader_read_map(r, t, base, value);
     } else if (value->type == YAML_SCALAR_NODE) {
-        loader_add(r->l, t, base, scalar(value), place_of(r, value));
+        loader_add(r->l, t, base, reader_scalar(value), reader_place(r, value));
     } else {
         struct buf allowed = {0};
         directive_put_allowed(t->d, &allowed);
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, value), "'%.*s' takes a single value; %.*s",
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, value), "'%.*s' takes a single value; %.*s",
                        SPAN_FMT(name), SPAN_FMT(allowed));
         buf_fini(&allowed);
     }
@@ -268,14 +93,15 @@ static bool open_section(struct reader *r, struct span name, const yaml_node_t *
 {
     for (size_t i = r->first_section; i < r->n_sections; i++)
         if (span_eq(span_of(r->sections[i].name), name)) {
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, key), "'%.*s' is given twice; line %u has the first",
-                           SPAN_FMT(name), r->sections[i].line);
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, key),
+                           "'%.*s' is given twice; line %u has the first", SPAN_FMT(name),
+                           r->sections[i].line);
             return false;
         }
     if (r->n_sections == MAX_SECTIONS)
         return true; /* more than there are names: origins beyond the most, each a problem of its own */
     memcpy(r->sections[r->n_sections].name, name.p, name.len);
-    r->sections[r->n_sections++].line = place_of(r, key).line;
+    r->sections[r->n_sections++].line = reader_place(r, key).line;
     return true;
 }
 
@@ -286,12 +112,12 @@ static void read_section(struct reader *r, struct span name, const struct target
 {
     if (!open_section(r, name, key))
         return;
-    if (t->origin.len > 0 && loader_origin(r->l, t->origin, place_of(r, key)) == NULL)
+    if (t->origin.len > 0 && loader_origin(r->l, t->origin, reader_place(r, key)) == NULL)
         return;
     if (value->type == YAML_MAPPING_NODE)
         read_map(r, value, name);
-    else if (!is_nothing(value)) /* a section whose lines are all commented out is an empty one */
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, value),
+    else if (!reader_is_nothing(value)) /* a section whose lines are all commented out is an empty one */
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, value),
                        "'%.*s' is a section; a map of directives is expected", SPAN_FMT(name));
 }
 
@@ -301,7 +127,7 @@ static void read_routes(struct reader *r, const yaml_node_t *key, const yaml_nod
     if (!open_section(r, SPAN("routes"), key))
         return;
     if (value->type != YAML_SEQUENCE_NODE) {
-        loader_problem(r->l, ERR_SYNTAX, place_of(r, value),
+        loader_problem(r->l, ERR_SYNTAX, reader_place(r, value),
                        "'routes' is a list of maps; [{ match: { path: /x/* }, ttl: 1h }], or [] for none");
         return;
     }
@@ -312,11 +138,11 @@ static void read_routes(struct reader *r, const yaml_node_t *key, const yaml_nod
         const yaml_node_t *item = yaml_document_get_node(r->doc, *i);
         uint32_t route;
         if (item->type != YAML_MAPPING_NODE) {
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, item),
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, item),
                            "a route is a map; { match: { path: /x/* }, ttl: 1h }");
             continue;
         }
-        if (!loader_new_route(r->l, place_of(r, item), &route))
+        if (!loader_new_route(r->l, reader_place(r, item), &route))
             break;
         r->route = &route;
         read_map(r, item, SPAN(""));
@@ -334,15 +160,15 @@ static void read_map(struct reader *r, const yaml_node_t *map, struct span prefi
         const yaml_node_t *key = yaml_document_get_node(r->doc, p->key);
         const yaml_node_t *value = yaml_document_get_node(r->doc, p->value);
         if (key->type != YAML_SCALAR_NODE) {
-            loader_problem(r->l, ERR_SYNTAX, place_of(r, key),
+            loader_problem(r->l, ERR_SYNTAX, reader_place(r, key),
                            "a key is no name; the name of a directive is expected");
             continue;
         }
         char text[MAX_NAME_BYTES];
-        struct span part = scalar(key);
+        struct span part = reader_scalar(key);
         if (prefix.len + 1 + part.len >= sizeof text) {
             loader_bad_name(r->l, r->route != NULL ? NAME_UNKNOWN_IN_ROUTE : NAME_UNKNOWN, part,
-                            place_of(r, key));
+                            reader_place(r, key));
             continue;
         }
         struct span name = {text, 0};
@@ -363,7 +189,7 @@ static void read_map(struct reader *r, const yaml_node_t *map, struct span prefi
         else if (kind == NAME_ROUTES && span_eq(name, SPAN("routes")))
             read_routes(r, key, value);
         else
-            loader_bad_name(r->l, kind, name, place_of(r, key));
+            loader_bad_name(r->l, kind, name, reader_place(r, key));
     }
 }
 
@@ -402,14 +228,15 @@ static void read_document(struct loader *l, const char *file, yaml_document_t *d
 {
     struct reader r = {.l = l, .file = file, .doc = doc};
     const yaml_node_t *root = yaml_document_get_root_node(doc);
-    if (root == NULL || is_nothing(root))
+    if (root == NULL || reader_is_nothing(root))
         return;
     if (root->type == YAML_MAPPING_NODE) {
         read_map(&r, root, SPAN(""));
         return;
     }
     l->unread = true;
-    loader_problem(l, ERR_SYNTAX, place_of(&r, root), "not a map; directives as 'name: value' are expected");
+    loader_problem(l, ERR_SYNTAX, reader_place(&r, root),
+                   "not a map; directives as 'name: value' are expected");
 }
 
 /* One document, and then the end of the file. */

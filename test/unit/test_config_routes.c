@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "alloc_fail.h"
+#include "test/unit/alloc_fail.h"
 #include "common/check.h"
 #include "shield/ops/config_load.h"
 

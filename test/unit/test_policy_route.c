@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "alloc_fail.h"
+#include "test/unit/alloc_fail.h"
 #include "common/check.h"
 #include "shield/ops/config_load.h"
 #include "shield/policy/route.h"

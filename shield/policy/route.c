@@ -3,31 +3,9 @@
 #include <stdlib.h>
 
 #include "common/http_path.h"
+#include "shield/policy/pattern.h"
 
 /* ---- patterns ---- */
-
-/* The literals between stars are found one after the other, each at its first place: with nothing but stars
- * between them a later place is never better, so nothing is tried again. memmem is linear. */
-bool policy_pattern_matches(struct span pattern, struct span text)
-{
-    const char *star = pattern.len > 0 ? memchr(pattern.p, '*', pattern.len) : NULL;
-    if (star == NULL)
-        return span_eq(pattern, text);
-    struct span head = {pattern.p, (size_t)(star - pattern.p)};
-    if (!span_starts(text, head))
-        return false;
-    text = span_from(text, head.len);
-    pattern = span_from(pattern, head.len + 1);
-    while (pattern.len > 0 && (star = memchr(pattern.p, '*', pattern.len)) != NULL) {
-        struct span part = {pattern.p, (size_t)(star - pattern.p)};
-        const char *at = part.len > 0 ? memmem(text.p, text.len, part.p, part.len) : text.p;
-        if (at == NULL)
-            return false;
-        text = span_from(text, (size_t)(at - text.p) + part.len);
-        pattern = span_from(pattern, part.len + 1);
-    }
-    return text.len >= pattern.len && span_eq(span_from(text, text.len - pattern.len), pattern);
-}
 
 /* Most patterns of a list differ from the text within a few bytes. */
 static bool matches_text(const char *pattern, struct span text)
@@ -36,7 +14,7 @@ static bool matches_text(const char *pattern, struct span text)
     while (i < text.len && pattern[i] == text.p[i] && pattern[i] != '*' && pattern[i] != '\0')
         i++;
     if (pattern[i] == '*')
-        return policy_pattern_matches(span_of(pattern + i), span_from(text, i));
+        return pattern_matches(span_of(pattern + i), span_from(text, i));
     return pattern[i] == '\0' && i == text.len;
 }
 

@@ -22,7 +22,4 @@
 const struct config_route *policy_route(const struct config *cfg, const struct http_head *request,
                                         const struct http1_target *target);
 
-/* Whether `text` matches `pattern` from end to end. Linear in both. */
-bool policy_pattern_matches(struct span pattern, struct span text);
-
 #endif

@@ -10,6 +10,8 @@
 #include "shield/ops/config_load.h"
 #include "shield/policy/route.h"
 
+#include "shield/policy/pattern.h"
+
 static struct config *config_of(const char *routes)
 {
     struct buf yaml = {0}, errors = {0};
@@ -79,7 +81,7 @@ static void test_patterns(void **state)
         {"A", "a", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (policy_pattern_matches(span_of(rows[i].pattern), span_of(rows[i].text)) != rows[i].matches)
+        if (pattern_matches(span_of(rows[i].pattern), span_of(rows[i].text)) != rows[i].matches)
             fail_msg("%s and %s", rows[i].pattern, rows[i].text);
 }
 
@@ -106,7 +108,7 @@ static void test_patterns_all_small_ones(void **state)
                         p[i] = "ab*"[v % 3];
                     for (unsigned i = 0; i < nt; i++)
                         t[i] = "ab"[it >> i & 1];
-                    if (policy_pattern_matches(span_of(p), span_of(t)) != matches_slowly(p, t))
+                    if (pattern_matches(span_of(p), span_of(t)) != matches_slowly(p, t))
                         fail_msg("%s and %s", p, t);
                 }
 }
@@ -290,7 +292,7 @@ static void test_hostile_paths_take_linear_time(void **state)
     for (int i = 0; i < 1 << 20; i++)
         buf_put_lit(&text, "a");
     for (int i = 0; i < 100; i++) /* a backtracking matcher would not come back */
-        assert_false(policy_pattern_matches(buf_span(&pattern), buf_span(&text)));
+        assert_false(pattern_matches(buf_span(&pattern), buf_span(&text)));
     buf_fini(&pattern);
     buf_fini(&text);
 }

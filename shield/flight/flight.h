@@ -30,6 +30,7 @@ struct flight;
 struct flight_env;
 
 enum flight_event {
+    FLIGHT_INTERIM,  /* flight_next_interim has something; never behind FLIGHT_HEAD */
     FLIGHT_HEAD,     /* flight_object is there to be read */
     FLIGHT_PROGRESS, /* it has grown, is sealed or has failed: in the latter cases leave, nothing more will
                         come */
@@ -42,13 +43,15 @@ enum flight_event {
 
 /* Embed this in your own struct: joining allocates nothing for the waiter. */
 struct flight_waiter {
-    struct list_node link;           /* private */
-    struct flight *flight;           /* NULL when in none */
-    const struct http_head *request; /* yours; lives as long as you wait */
-    bool is_leader;                  /* the flight was started for this one */
-    bool wants_range;                /* released when the object will not be kept */
-    bool told_head;                  /* private */
-    uint64_t told_bytes;             /* private: what it has been told of */
+    struct list_node link;                     /* private */
+    struct flight *flight;                     /* NULL when in none */
+    const struct http_head *request;           /* yours; lives as long as you wait */
+    bool is_leader;                            /* the flight was started for this one */
+    bool wants_range;                          /* released when the object will not be kept */
+    bool told_head;                            /* private */
+    bool came_late;                            /* private: the final head was there when it joined */
+    uint64_t told_bytes;                       /* private: what it has been told of */
+    const struct flight_interim *last_interim; /* private: what it has taken */
     int err;
     uint32_t retry_after_s; /* with FLIGHT_FAILED: what the origin asked for; 0: nothing */
     uint64_t joined_us;
@@ -150,6 +153,19 @@ bool flight_is_paced(const struct flight *f);
  * filling.
  */
 void flight_waiter_read_to(struct flight_waiter *w, uint64_t position);
+
+/* A 1xx of the origin, as it goes on to a client: a whole head. Immutable; lives as long as its flight. */
+struct flight_interim {
+    _Atomic(struct flight_interim *) next; /* private */
+    bool sets_cookie;                      /* private */
+    int status;
+    struct span head;
+};
+
+/* The next interim response for this waiter, in the origin's order and each once; NULL when there is none
+ * (now). On the waiter's loop, from FLIGHT_INTERIM on and once more at FLIGHT_HEAD. See flight_interim.c for
+ * who gets which. */
+const struct flight_interim *flight_next_interim(struct flight_waiter *w);
 
 /* After FLIGHT_HEAD: the object, borrowed from the flight (take a reference to keep it). */
 struct object *flight_object(const struct flight *f);

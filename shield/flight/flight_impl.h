@@ -61,6 +61,10 @@ struct flight {
     void (*on_room)(void *ctx);
     void *room_ctx;
 
+    struct flight_interim *last_interim;
+
+    _Atomic(struct flight_interim *) interims; /* the first; the list only grows, until the final head */
+
     /* published with `news` */
     atomic_int news;
     int err;
@@ -135,6 +139,10 @@ void flight_put_request(struct flight *f); /* into the call; in F_RESUME for wha
 void flight_take_body(struct flight *f, const char *p, size_t n);
 void flight_hold_or_go_on(struct flight *f);
 void flight_on_hold_timer(struct loop_timer *t);
+
+/* flight_interim.c: a 1xx has come, on the owner's loop; whether `w` has one to take, on its own. */
+void flight_take_interim(struct flight *f, const struct http_head *head);
+bool flight_has_interim(struct flight_waiter *w);
 
 /* flight_resume.c: the head of the answer whose object has just been made; the body has broken off with
  * `err`. */

@@ -144,6 +144,11 @@ static bool was_asked_conditionally(const struct flight *f)
             (http_has(r, FIELD_IF_NONE_MATCH) || http_has(r, FIELD_IF_MODIFIED_SINCE)));
 }
 
+static void on_interim(struct origin_call *c, const struct http_head *head)
+{
+    flight_take_interim(container_of(c, struct flight, call), head);
+}
+
 static void on_head(struct origin_call *c, const struct http_head *head)
 {
     struct flight *f = container_of(c, struct flight, call);
@@ -277,7 +282,7 @@ static void on_end(struct origin_call *c, int err)
 }
 
 static const struct origin_call_ops call_events = {
-    .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_end = on_end};
+    .on_interim = on_interim, .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_end = on_end};
 
 void flight_put_request(struct flight *f)
 {

@@ -68,6 +68,12 @@ static void tell_head(struct flight *f, struct flight_waiter *w, enum flight_new
     }
 }
 
+static void tell_interim(struct flight_waiter *w)
+{
+    if (flight_has_interim(w))
+        w->on_event(w, FLIGHT_INTERIM);
+}
+
 static void tell(struct flight *f, struct flight_waiter *w)
 {
     enum flight_news news = (enum flight_news)atomic_load_explicit(&f->news, memory_order_acquire);
@@ -78,6 +84,10 @@ static void tell(struct flight *f, struct flight_waiter *w)
     } else if (news == NEWS_VARIANT) {
         if (wants_other(w, f->asked_names, f->asked_variant))
             dismiss(f, w, FLIGHT_VARIED, 0);
+        else
+            tell_interim(w);
+    } else if (news == NEWS_NONE) {
+        tell_interim(w);
     } else if (!w->told_head) {
         if (news != NEWS_HEAD_LEADER || w->is_leader)
             tell_head(f, w, news);
@@ -125,7 +135,8 @@ static void deliver_seat(struct mail *m)
     struct seat *seat = container_of(m, struct seat, mail);
     struct flight *f = seat->flight;
     atomic_exchange(&seat->mailed, false); /* and see all that was published before it was set */
-    if (atomic_load_explicit(&f->news, memory_order_acquire) != NEWS_NONE) {
+    if (atomic_load_explicit(&f->news, memory_order_acquire) != NEWS_NONE ||
+        atomic_load(&f->interims) != NULL) {
         /* Once round the list. Whoever is told may leave, or make others leave: then some are told twice,
          * which says nothing new to them. */
         for (uint32_t n = seat->n_waiters; n > 0 && !list_empty(&seat->waiters); n--) {
@@ -187,6 +198,8 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
     struct seat *seat = &f->seats[here->id];
     w->flight = flight_ref(f);
     w->told_head = false;
+    w->came_late = atomic_load(&f->news) >= NEWS_HEAD;
+    w->last_interim = NULL;
     w->told_bytes = w->position = 0;
     w->err = 0;
     w->joined_us = clock_mono_us();

@@ -15,6 +15,8 @@
 struct origin_call;
 
 struct origin_call_ops {
+    /* A 1xx, but 101; spans are valid during the call only. NULL: they are passed over. */
+    void (*on_interim)(struct origin_call *c, const struct http_head *head);
     /* A final head; spans are valid during the call only. */
     void (*on_head)(struct origin_call *c, const struct http_head *head);
     void (*on_body)(struct origin_call *c, const char *p, size_t n);
@@ -66,6 +68,7 @@ struct origin_call {
     uint32_t address, n_addresses; /* of the server: the one that is tried, and how many there are */
     uint32_t probed_addresses;
     unsigned n_1xx;
+    size_t bytes_1xx;
     uint64_t sent_us, content_left;
     char chunk_line[20];
     bool has_turn, reused, retried, got_bytes, content_done, keep_alive, paused, asking;

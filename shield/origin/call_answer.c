@@ -49,6 +49,21 @@ static void feed_body(struct origin_call *c, const char *p, size_t n)
     }
 }
 
+/* 1xx are bounded in number (http.max_1xx), and together they may be as large as one head. */
+static void take_interim(struct origin_call *c, const struct http_head *head, size_t head_bytes)
+{
+    const struct config *cfg = c->pool->loop->config;
+    c->bytes_1xx += head_bytes;
+    if (head->status == 101) {
+        broke_protocol(c, "101 without an Upgrade");
+    } else if (++c->n_1xx > cfg->http.max_1xx || c->bytes_1xx > cfg->http_limits.max_head) {
+        metric_limit(c->pool->loop->metrics, MAX_1XX);
+        broke_protocol(c, "too many 1xx responses");
+    } else if (c->ops->on_interim != NULL) {
+        c->ops->on_interim(c, head);
+    }
+}
+
 /* One head out of p[0..n): gives how many bytes it took, 0 when more are needed; ends the call on a bad one.
  */
 static size_t take_head(struct origin_call *c, const char *p, size_t n)
@@ -65,12 +80,7 @@ static size_t take_head(struct origin_call *c, const char *p, size_t n)
     c->scan = (struct http1_scan){0};
     metric_add(&call_counters(c)->classes[head.status / 100], 1);
     if (head.status < 200) {
-        if (head.status == 101)
-            broke_protocol(c, "101 without an Upgrade");
-        else if (++c->n_1xx > cfg->http.max_1xx) {
-            metric_limit(c->pool->loop->metrics, MAX_1XX);
-            broke_protocol(c, "too many 1xx responses");
-        }
+        take_interim(c, &head, r.head_bytes);
         return r.head_bytes;
     }
     int err = http1_body_for_response(&c->body, &head, c->request.method, &cfg->http_limits);

@@ -50,6 +50,10 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
 void policy_store_block(struct buf *out, const struct config *cfg, const struct http_head *response,
                         bool strip_set_cookie, int64_t now_s);
 
+/* A whole 1xx head, empty line included, as it goes on to clients (RFC 9110 sections 7.6 and 15.2): without
+ * hop-by-hop fields and Content-Length, with "Via: 1.1 shield" behind upstream's. */
+void policy_interim_head(struct buf *out, const struct config *cfg, const struct http_head *interim);
+
 /* The stored block updated by a 304 or by the answer to a HEAD (RFC 9111 section 3.2: every field of it but
  * Content-Length, Content-Encoding, Content-Range, and hop-by-hop ones, replaces its namesakes; Date is
  * `now_s` where it has none). The status line stays. */

@@ -69,6 +69,19 @@ void policy_store_block(struct buf *out, const struct config *cfg, const struct 
     put_via(out, cfg, response);
 }
 
+void policy_interim_head(struct buf *out, const struct config *cfg, const struct http_head *interim)
+{
+    put_status_line(out, interim);
+    for (uint32_t i = 0; i < interim->n_fields; i++) {
+        const struct http_field *f = &interim->fields[i];
+        bool is_ours = f->id == FIELD_VIA || f->id == FIELD_CONTENT_LENGTH; /* section 8.6: never in a 1xx */
+        if (!is_ours && !http_is_hop_by_hop(interim, f))
+            http_put_field(out, f->name, f->value);
+    }
+    put_via(out, cfg, interim);
+    buf_put_lit(out, "\r\n");
+}
+
 /* Whether `not_modified` has something to put in the place of a stored field. */
 static bool is_replaced(const struct http_head *not_modified, const struct http_field *stored)
 {

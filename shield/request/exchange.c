@@ -25,6 +25,7 @@ static void free_exchange(struct exchange *ex)
     buf_fini(&ex->content_in);
     buf_fini(&ex->content_out);
     buf_fini(&ex->part_head);
+    buf_fini(&ex->interim);
     free(ex);
 }
 
@@ -86,6 +87,7 @@ static void give_exchange(struct exchange *ex)
     buf_fini(&ex->content_in);
     buf_fini(&ex->content_out);
     buf_fini(&ex->part_head);
+    buf_fini(&ex->interim);
     if (env->n_idle >= IDLE_MAX) {
         free_exchange(ex);
         return;
@@ -496,6 +498,9 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
 {
     struct exchange *ex = container_of(w, struct exchange, waiter);
     switch (ev) {
+    case FLIGHT_INTERIM:
+        interim_send(ex);
+        break;
     case FLIGHT_HEAD:
         on_flight_head(ex);
         break;
@@ -540,7 +545,10 @@ static void on_timer(struct loop_timer *t)
 
 void exchange_on_drained(struct exchange *ex)
 {
-    reader_on_drained(ex);
+    if (ex->state == EX_READING)
+        reader_on_drained(ex);
+    else if (ex->state == EX_WAITING)
+        interim_send(ex);
 }
 
 void exchange_on_bad_content(struct exchange *ex, int err)

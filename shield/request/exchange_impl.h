@@ -53,6 +53,7 @@ struct exchange {
     struct object *stale; /* to be validated when alone */
     uint32_t epoch;       /* of the cache's answer, when alone */
     int64_t wait_us;
+    struct buf interim; /* the interim response that is being written */
 
     /* the answer */
     struct object *object;
@@ -135,8 +136,14 @@ void reader_start(struct exchange *ex); /* ex->object and ex->cache_status are s
 void reader_pump(struct exchange *ex);  /* send what can be sent; may end the exchange */
 void reader_stop(struct exchange *ex);  /* drop what it holds */
 void reader_on_drained(struct exchange *ex);
+void reader_watch_write(struct exchange *ex); /* a write is pending: reader_on_timer looks after it */
 void reader_on_timer(
     struct exchange *ex); /* a write is pending: is the client still reading, and fast enough? */
+
+/* ---- interim.c ---- */
+/* Send the interim responses that have come and are for this client. True when none is left: the final head
+ * may follow. False when a write is pending, or the exchange is over. */
+bool interim_send(struct exchange *ex);
 
 /* ---- invalidate.c ---- */
 /* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and

@@ -240,7 +240,7 @@ static void finish_write(struct exchange *ex)
 
 /* ---- slow clients ---- */
 
-static void watch_write(struct exchange *ex)
+void reader_watch_write(struct exchange *ex)
 {
     ex->pending_bytes = conn_untaken(ex->conn);
     ex->pending_us = ex->moved_us = clock_mono_us();
@@ -315,7 +315,7 @@ static void send_on(struct exchange *ex)
             return;
         }
         if (sent == 0) {
-            watch_write(ex);
+            reader_watch_write(ex);
             if (exchange_keep_request(ex) != 0)
                 exchange_fail(ex, ERR_NOMEM);
             return;
@@ -327,7 +327,14 @@ static void send_on(struct exchange *ex)
 
 void reader_pump(struct exchange *ex)
 {
-    if (ex->state != EX_READING || conn_is_writing(ex->conn))
+    if (ex->state != EX_READING)
+        return;
+    if (conn_is_writing(ex->conn)) {
+        if (ex->pending_us == 0) /* of an interim response, begun before there was anything else to send */
+            reader_watch_write(ex);
+        return;
+    }
+    if (!ex->head_sent && !interim_send(ex))
         return;
     if (ex->waits_for_range) {
         if (!answer_compose(ex)) {
@@ -362,10 +369,9 @@ void reader_start(struct exchange *ex)
 
 void reader_on_drained(struct exchange *ex)
 {
-    if (ex->state != EX_READING) /* an interim response was out late */
-        return;
     timer_stop(ex->env->loop, &ex->timer);
     ex->stalled_us += clock_mono_us() - ex->pending_us;
+    ex->pending_us = 0;
     finish_write(ex);
     if (ex->last_chunk_sent)
         exchange_end(ex, ex->keep_alive, false);

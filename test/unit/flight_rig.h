@@ -40,6 +40,7 @@ struct client {
     enum http_method method;
     bool may_join, only_new, stops_reading, is_asking;
     /* what came, seen by the test through TELL and AWAIT */
+    char interims[32]; /* the last digit of each 1xx */
     enum outcome outcome;
     enum cache_answer answer;
     enum miss_reason reason;
@@ -66,6 +67,16 @@ static inline void note_object(struct client *c, struct object *o)
     struct object *mine = object_ref(o);
     int status = object_head(o)->facts.status;
     TELL(c->object = mine; c->status = status; c->has_head = true);
+}
+
+static inline void take_interims(struct client *c)
+{
+    const struct flight_interim *i;
+    while ((i = flight_next_interim(&c->waiter)) != NULL) {
+        size_t n = strlen(c->interims);
+        REQUIRE(n + 1 < sizeof c->interims);
+        TELL(c->interims[n] = (char)('0' + i->status % 10));
+    }
 }
 
 /* Read what is there. A body tells its salt by its first byte. */
@@ -113,8 +124,13 @@ static inline void on_flight_event(struct flight_waiter *w, enum flight_event ev
     struct client *c = container_of(w, struct client, waiter);
     REQUIRE(loop_is_current(c->rig->base.loops[c->at]) && c->outcome == WAITING && !c->is_asking);
     switch (ev) {
+    case FLIGHT_INTERIM:
+        REQUIRE(!c->has_head && w->flight != NULL);
+        take_interims(c);
+        return;
     case FLIGHT_HEAD:
         REQUIRE(!c->has_head && w->flight != NULL);
+        take_interims(c);
         c->was_validated = flight_was_validated(w->flight);
         c->was_stale = flight_is_stale(w->flight);
         c->is_stored = flight_is_stored(w->flight);

@@ -26,7 +26,7 @@ struct asking {
     struct asking *follower; /* is started from this one's on_end */
     sem_t at_end, go_on;
     /* what came */
-    int status, err, heads, ends, rooms;
+    int status, err, heads, ends, rooms, interims, last_interim;
     unsigned server;
     uint64_t body_bytes;
     char body[256]; /* its beginning */
@@ -49,6 +49,14 @@ static void pump(struct asking *a)
             origin_call_finish(&a->call);
         }
     }
+}
+
+static void on_interim(struct origin_call *c, const struct http_head *head)
+{
+    struct asking *a = container_of(c, struct asking, call);
+    int status = head->status;
+    REQUIRE(!a->is_over && a->heads == 0);
+    TELL(a->interims++; a->last_interim = status);
 }
 
 static void on_head(struct origin_call *c, const struct http_head *head)
@@ -109,7 +117,7 @@ static void on_end(struct origin_call *c, int err)
     TELL(a->err = err; a->server = server; a->ends++; a->is_over = true);
 }
 
-static const struct origin_call_ops events = {on_head, on_body, on_room, on_end};
+static const struct origin_call_ops events = {on_interim, on_head, on_body, on_room, on_end};
 
 static void start(void *ctx)
 {
@@ -192,7 +200,7 @@ static void ask(struct world *w, struct asking *a)
 
 static void again(struct asking *a)
 {
-    a->status = a->err = a->heads = a->ends = a->rooms = 0;
+    a->status = a->err = a->heads = a->ends = a->rooms = a->interims = 0;
     a->body_bytes = 0;
     a->body_fits = true;
     a->is_over = false;
@@ -278,6 +286,7 @@ static void answers_and_what_becomes_of_the_connection(void **state)
         if (w->a.heads != 1 || w->a.status < 200 || !body_is(&w->a, answers[i].body))
             fail_msg("%s: status %d, body %.*s", answers[i].what, w->a.status, (int)w->a.body_bytes,
                      w->a.body);
+        assert_int_equal(w->a.interims, strcmp(answers[i].what, "1xx before it") == 0 ? 2 : 0);
         have_peer = answers[i].is_kept;
         if (!have_peer)
             peer_expect_end(&w->peer);
@@ -1011,6 +1020,8 @@ static void interim_answers_have_a_bound(void **state)
         if (n == 4)
             peer_send(&w->peer, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         expect_over(&w->a, n == 4 ? 0 : ERR_PROTOCOL);
+        assert_int_equal(w->a.interims, 4);
+        assert_int_equal(w->a.last_interim, 103);
         peer_expect_end(&w->peer);
     }
 }

@@ -127,6 +127,43 @@ static void bytes_go_to_all_as_they_come(void **state)
     peer_close(&p);
 }
 
+static void interim_answers_go_to_all_who_wait(void **state)
+{
+    struct flight_rig *r = *state;
+    struct client c[6], later, late;
+    struct peer p;
+    flight_rig_start(r, 3, NULL);
+    crowd_asks(r, c, 6, "/a");
+    expect_fetch(r, &p, "GET /a");
+    peer_send(&p, "HTTP/1.1 102 Processing\r\n\r\n");
+    for (unsigned k = 0; k < 6; k++)
+        AWAIT(strcmp(c[k].interims, "2") == 0);
+    client_leave(&c[3]);
+    ask_for(&later, r, 2, "/a");
+    AWAIT(strcmp(later.interims, "2") == 0);
+    peer_send(&p, "HTTP/1.1 103 Early Hints\r\nSet-Cookie: a\r\n\r\nHTTP/1.1 104 Else\r\n\r\n"
+                  "HTTP/1.1 200 OK\r\n" FRESH "Content-Length: 2\r\n\r\n");
+    for (unsigned k = 0; k < 6; k++)
+        if (k != 3)
+            AWAIT(c[k].has_head);
+    AWAIT(later.has_head);
+    ask_for(&late, r, 1, "/a");
+    AWAIT(late.has_head);
+    for (unsigned k = 0; k < 6; k++)
+        assert_string_equal(c[k].interims, k == 0 ? "234" : k == 3 ? "2" : "24");
+    assert_string_equal(later.interims, "24");
+    assert_string_equal(late.interims, "");
+    send_body(&p, 9, 0, 2);
+    for (unsigned k = 0; k < 6; k++)
+        expect_outcome(&c[k], k == 3 ? LEFT : SERVED);
+    expect_outcome(&later, SERVED);
+    expect_outcome(&late, SERVED);
+    crowd_is_done(c, 6);
+    client_done(&later);
+    client_done(&late);
+    peer_close(&p);
+}
+
 /* ---- leaving ---- */
 
 static void the_leader_may_leave(void **state)
@@ -856,6 +893,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(one_fetch_for_all),
         TEST(bytes_go_to_all_as_they_come),
+        TEST(interim_answers_go_to_all_who_wait),
         TEST(the_leader_may_leave),
         TEST(when_all_have_left),
         TEST(a_newcomer_takes_over),

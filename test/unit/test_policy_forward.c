@@ -340,6 +340,24 @@ static void test_store_blocks(void **state)
     }
 }
 
+/* RFC 9110 sections 15.2 (forwarded), 7.6.1, 7.6.3, 8.6 and 5.3; no Date is added (6.6.1: a 1xx may have
+ * one). */
+static void test_interim_heads(void **state)
+{
+    struct test_head t;
+    struct buf out = {0};
+    struct config cfg = policy_config();
+    policy_interim_head(
+        &out, &cfg,
+        response_head(&t, 103,
+                      "Link: </a>\nConnection: x-hop, close\nX-Hop: 1\nKeep-Alive: x\nVia: 1.0 a\n"
+                      "Transfer-Encoding: chunked\nContent-Length: 5\nLink: </b>\nSet-Cookie: a\n"));
+    assert_string_equal(text_of(&out),
+                        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\nSet-Cookie: a\r\n"
+                        "Via: 1.0 a, 1.1 shield\r\n\r\n");
+    buf_fini(&out);
+}
+
 static const struct {
     const char *rfc, *stored, *not_modified, *block;
 } updates[] = {
@@ -505,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_strip),        cmocka_unit_test(test_cache_status),
         cmocka_unit_test(test_own_errors),   cmocka_unit_test(test_languages),
         cmocka_unit_test(test_keyed),
+        cmocka_unit_test(test_interim_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

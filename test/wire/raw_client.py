@@ -96,6 +96,14 @@ class Client:
         assert len(now.interim) > seen, f"no interim answer: {now!r}"
         return now.interim[-1]
 
+    def interims(self, n):
+        """Wait for n 1xx answers in all, and give those that came: (status, fields) each."""
+        now = self.begin()
+        while len(now.interim) < n and not now.has_head and not now.done:
+            self.receive()
+        assert len(now.interim) >= n, f"wanted {n} interim answers: {now!r}"
+        return now.interim
+
     def response(self):
         """Wait for the end of the answer, whatever end that is."""
         now = self.begin()

@@ -197,15 +197,6 @@ static void refuse(struct h1_client *c, const struct http_head *head, int err)
     exchange_refuse(c->server->env, &r, err, &c->exchange);
 }
 
-/* RFC 9110 section 10.1.1; never to HTTP/1.0. False when the client is gone. */
-static bool invite_content(struct h1_client *c, const struct http_head *head)
-{
-    if (head->minor == 0 || !http_list_has(head, FIELD_EXPECT, SPAN("100-continue")))
-        return true;
-    uv_buf_t buf = uv_buf_init((char *)"HTTP/1.1 100 Continue\r\n\r\n", 25);
-    return conn_write(&c->conn, &buf, 1) >= 0;
-}
-
 static void start_request(struct h1_client *c, const struct http_head *head)
 {
     const struct http1_limits *limits = &settings(c)->http_limits;
@@ -218,13 +209,8 @@ static void start_request(struct h1_client *c, const struct http_head *head)
     r.content = c->body.framing;
     r.content_length = c->body.length;
     c->in_content = c->body.framing != BODY_NONE;
-    if (c->in_content) {
+    if (c->in_content)
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
-        if (!invite_content(c, head)) {
-            close_client(c, true);
-            return;
-        }
-    }
     exchange_start(c->server->env, &r, &c->exchange);
 }
 

@@ -81,12 +81,13 @@ enum request_kind {
     REQUEST_SOLO, /* GET or HEAD that may be answered from the store but never joins (Authorization, If-Match,
                    * a no-store that is obeyed) */
     REQUEST_PASS, /* straight to the origin: other methods, GET or HEAD with content */
-    REQUEST_REFUSE, /* answered here with err: CONNECT, TRACE, a loop */
+    REQUEST_OPTIONS, /* OPTIONS that may go no further: answered here (RFC 9110 section 7.6.2) */
+    REQUEST_REFUSE,  /* answered here with err: CONNECT, TRACE, a loop */
 };
 
 struct request_verdict {
     enum request_kind kind;
-    int err; /* REQUEST_REFUSE: ERR_METHOD, ERR_NOT_IMPLEMENTED, ERR_LOOP, ERR_MISDIRECTED */
+    int err; /* REQUEST_REFUSE: ERR_METHOD, ERR_LOOP, ERR_MISDIRECTED */
 };
 
 /* Sort a request; `has_content` tells whether a body follows its head. */

@@ -126,8 +126,6 @@ static int why_refused(const struct config *cfg, const struct http_head *request
         return ERR_LOOP;
     if (!is_host_served(cfg, request))
         return ERR_MISDIRECTED;
-    if (may_not_go_further(request))
-        return ERR_NOT_IMPLEMENTED;
     return 0;
 }
 
@@ -137,6 +135,8 @@ void policy_sort_request(const struct config *cfg, const struct http_head *reque
     out->err = why_refused(cfg, request);
     if (out->err != 0)
         out->kind = REQUEST_REFUSE;
+    else if (may_not_go_further(request))
+        out->kind = REQUEST_OPTIONS;
     else if ((request->method != METHOD_GET && request->method != METHOD_HEAD) || has_content)
         out->kind = REQUEST_PASS;
     else if (http_has(request, FIELD_AUTHORIZATION) || policy_has_origin_condition(request) ||

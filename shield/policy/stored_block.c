@@ -11,3 +11,16 @@ bool stored_block_parse(struct stored_block *out, struct span block_and_crlf)
     return http1_parse_response(&scan, block_and_crlf.p, block_and_crlf.len, &limits, &out->head).status ==
            HTTP1_HEAD;
 }
+
+bool stored_block_next(struct span *rest, struct span *line, struct span *name, enum http_field_id *id)
+{
+    if (rest->len == 0)
+        return false;
+    const char *lf = memchr(rest->p, '\n', rest->len);
+    *line = (struct span){rest->p, lf != NULL ? (size_t)(lf - rest->p) + 1 : rest->len};
+    const char *colon = memchr(line->p, ':', line->len);
+    *name = (struct span){line->p, colon != NULL ? (size_t)(colon - line->p) : 0};
+    *id = http_field_id(*name);
+    *rest = span_from(*rest, line->len);
+    return true;
+}

@@ -15,4 +15,8 @@ struct stored_block {
  * False when it is no response head. */
 bool stored_block_parse(struct stored_block *out, struct span block_and_crlf);
 
+/* Takes the next line, with its CRLF, off `*rest`, which is a block or the end of one. `*id` is that of its
+ * field (FIELD_OTHER for the status line), `*name` its name. False at the end. */
+bool stored_block_next(struct span *rest, struct span *line, struct span *name, enum http_field_id *id);
+
 #endif

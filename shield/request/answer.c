@@ -228,6 +228,25 @@ static bool is_rewritten(const struct exchange *ex)
     return ex->is_stale || has_edge_ttl(ex) || field_changes_any(&changes);
 }
 
+/* RFC 9110 section 15.4.5: a 304 does not describe again what its client has. Without memory it does. */
+static void make_not_modified_block(struct exchange *ex)
+{
+    char *kept = arena_alloc(&ex->arena, ex->block.len + 1);
+    size_t n = 0;
+    if (kept == NULL)
+        return;
+    struct span left = ex->block, line, name;
+    enum http_field_id id;
+    while (stored_block_next(&left, &line, &name, &id)) {
+        if (id == FIELD_CONTENT_TYPE || id == FIELD_CONTENT_ENCODING ||
+            span_eq_nocase(name, SPAN("Content-Language")))
+            continue;
+        memcpy(kept + n, line.p, line.len);
+        n += line.len;
+    }
+    ex->block = (struct span){kept, n};
+}
+
 bool answer_compose(struct exchange *ex)
 {
     const struct stored_head *h = object_head(ex->object);
@@ -246,6 +265,7 @@ bool answer_compose(struct exchange *ex)
 
     if (condition == CONDITION_NOT_MODIFIED) {
         put_status_line(ex, 304);
+        make_not_modified_block(ex);
         ex->block_skip = first_line_bytes(ex->block);
         ex->framing = OUT_NONE;
     } else if (choice == UNSATISFIABLE) {
@@ -339,6 +359,24 @@ void answer_compose_fixed(struct exchange *ex)
     ex->framing = OUT_NONE;
 }
 
+static void put_allow(struct buf *out)
+{
+    buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+}
+
+void answer_compose_options(struct exchange *ex)
+{
+    ex->block = (struct span){0};
+    put_status_line(ex, 200);
+    put_date(ex);
+    put_allow(&ex->out);
+    put_length(ex, 0);
+    put_connection(ex);
+    buf_put_lit(&ex->out, "\r\n");
+    ex->prefix_bytes = ex->out.len;
+    ex->framing = OUT_NONE;
+}
+
 void answer_compose_own(struct exchange *ex, int err)
 {
     struct buf *out = &ex->out;
@@ -349,7 +387,7 @@ void answer_compose_own(struct exchange *ex, int err)
     put_date(ex);
     buf_put_lit(out, "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
     if (err == ERR_METHOD)
-        buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        put_allow(out);
     uint32_t retry_after_s = status == 503 ? MAX(ex->waiter.retry_after_s, 1u) : 0;
     policy_put_own_error(out, ex->env->loop->config, err, retry_after_s);
     put_length(ex, strlen(err_text(err)) + 1);

@@ -196,6 +196,14 @@ void exchange_fail(struct exchange *ex, int err)
     send_own(ex, err);
 }
 
+static void answer_options(struct exchange *ex)
+{
+    ex->result = RESULT_REFUSED;
+    ex->state = EX_READING;
+    answer_compose_options(ex);
+    reader_pump(ex);
+}
+
 static void refuse(struct exchange *ex, int err)
 {
     ex->result = RESULT_REFUSED;
@@ -293,6 +301,8 @@ static void wait_for_flight(struct exchange *ex)
     }
     if (ex->content_ended)
         exchange_start_patience(ex);
+    else
+        interim_invite(ex);
 }
 
 /* One client's own fetch: the same flight, but in no table. */
@@ -357,13 +367,13 @@ static void start_hit(struct exchange *ex)
     reader_start(ex);
 }
 
-static void ask(struct exchange *ex, bool may_join)
+static void ask(struct exchange *ex)
 {
     struct cache_question q = {
         .env = ex->env->flights,
         .what = what_to_fetch(ex),
         .waiter = &ex->waiter,
-        .may_join = may_join,
+        .may_join = ex->may_join,
         .only_stored = policy_only_if_cached(ex->env->loop->config, &ex->head),
         .looked = ex->tries > 0,
         .only_new = ex->released,
@@ -471,7 +481,7 @@ static void ask_again(struct exchange *ex)
         ex->released = true;
         exchange_settle_fate(ex, FATE_RELEASED);
     }
-    ask(ex, true);
+    ask(ex);
 }
 
 void exchange_retry(struct exchange *ex)
@@ -491,7 +501,7 @@ void exchange_release(struct exchange *ex)
     ex->withheld.len = 0;
     ex->waits_for_range = false;
     ex->released = true;
-    ask(ex, true);
+    ask(ex);
 }
 
 static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
@@ -510,7 +520,7 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
     case FLIGHT_RELEASED:
         exchange_settle_fate(ex, FATE_RELEASED);
         ex->released = true;
-        ask(ex, true);
+        ask(ex);
         break;
     case FLIGHT_VARIED:
         metric_add(&ex->env->loop->metrics->fates[FATE_VARIED], 1);
@@ -637,13 +647,17 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     case REQUEST_REFUSE:
         refuse(ex, v.err);
         break;
+    case REQUEST_OPTIONS:
+        answer_options(ex);
+        break;
     case REQUEST_PASS:
         ex->pass = true;
         go_alone(ex, FORWARD_PASS);
         break;
     case REQUEST_SOLO:
     case REQUEST_LOOKUP:
-        ask(ex, v.kind == REQUEST_LOOKUP);
+        ex->may_join = v.kind == REQUEST_LOOKUP;
+        ask(ex);
         break;
     }
 }

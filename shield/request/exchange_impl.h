@@ -31,6 +31,7 @@ struct exchange {
     struct span client_ip;
     enum http1_framing content;
     uint64_t content_length;
+    bool may_join;   /* not with Authorization and the like */
     bool pass;       /* nothing of it is for the cache */
     bool is_copied;  /* head and client_ip are ours */
     bool keep_alive; /* after the answer */
@@ -54,6 +55,7 @@ struct exchange {
     uint32_t epoch;       /* of the cache's answer, when alone */
     int64_t wait_us;
     struct buf interim; /* the interim response that is being written */
+    bool invited;       /* the client has had a 100 of ours */
 
     /* the answer */
     struct object *object;
@@ -109,6 +111,7 @@ struct key_request exchange_key_request(const struct exchange *ex);
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
 void answer_compose_fixed(struct exchange *ex); /* what ex->route has ready */
+void answer_compose_options(struct exchange *ex); /* as the final recipient: RFC 9110 section 7.6.2 */
 /* "Content-Range: bytes first-last/length" and CRLF; LENGTH_UNKNOWN is "*" (RFC 9110 section 14.4). */
 void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length);
 /* The buffers of the head: gives how many of bufs[] (at most 3) it takes. */
@@ -144,6 +147,9 @@ void reader_on_timer(
 /* Send the interim responses that have come and are for this client. True when none is left: the final head
  * may follow. False when a write is pending, or the exchange is over. */
 bool interim_send(struct exchange *ex);
+/* The request's content is wanted: a 100 of ours where the client expects one (RFC 9110 section 10.1.1). May
+ * end the exchange. */
+void interim_invite(struct exchange *ex);
 
 /* ---- invalidate.c ---- */
 /* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and

@@ -4,12 +4,23 @@
  * from the flight when the one before is out. A slow client keeps nobody else waiting: the flight holds them
  * for it, and at most one is copied. */
 
-/* HTTP/1.0 knows none; and who expected a 100 has had ours when its request began (section 10.1.1). */
+void interim_invite(struct exchange *ex)
+{
+    bool has_content = ex->content == BODY_CHUNKED || ex->content_length > 0;
+    if (ex->head.minor == 0 || !has_content || !http_list_has(&ex->head, FIELD_EXPECT, SPAN("100-continue")))
+        return;
+    static const char invitation[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = uv_buf_init((char *)invitation, sizeof invitation - 1);
+    ex->invited = true;
+    ex->wire_bytes += buf.len;
+    if (conn_write(ex->conn, &buf, 1) < 0)
+        exchange_on_gone(ex);
+}
+
+/* HTTP/1.0 knows none. */
 static bool is_for_client(const struct exchange *ex, const struct flight_interim *i)
 {
-    bool has_been_invited =
-        ex->content != BODY_NONE && http_list_has(&ex->head, FIELD_EXPECT, SPAN("100-continue"));
-    return ex->head.minor > 0 && !(i->status == 100 && has_been_invited);
+    return ex->head.minor > 0 && !(i->status == 100 && ex->invited);
 }
 
 bool interim_send(struct exchange *ex)

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "common/check.h"
+#include "shield/policy/stored_block.h"
 
 /* The parts of a multipart/byteranges answer (RFC 9110 sections 14.6 and 15.3.7.2):
  *
@@ -48,13 +49,9 @@ static bool take_content_type(struct exchange *ex, struct span *block, struct sp
     if (rest == NULL)
         return false;
     *content_type = (struct span){0};
-    for (struct span left = ex->block; left.len > 0;) {
-        const char *lf = memchr(left.p, '\n', left.len);
-        struct span line = {left.p, lf != NULL ? (size_t)(lf - left.p) + 1 : left.len};
-        const char *colon = memchr(line.p, ':', line.len);
-        size_t name_bytes = colon != NULL ? (size_t)(colon - line.p) : 0;
-        enum http_field_id id = http_field_id((struct span){line.p, name_bytes});
-        left = span_from(left, line.len);
+    struct span left = ex->block, line, name;
+    enum http_field_id id;
+    while (stored_block_next(&left, &line, &name, &id)) {
         if (id == FIELD_CONTENT_ENCODING)
             return false;
         if (id != FIELD_CONTENT_TYPE) {

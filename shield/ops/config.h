@@ -159,6 +159,7 @@ struct config {
     } client;
     struct {
         uint64_t max_1xx, max_chunk_ext, max_trailers, max_ranges;
+        bool forward_1xx;
     } http;
     struct {
         uint64_t max_waiters, max_waiters_total, max_flights, window, max_bytes_total, waiter_timeout_ms;

@@ -70,6 +70,8 @@ const struct directive directives[] = {
 
     { "http.max_1xx", D_COUNT, AT(http.max_1xx), "16", "0", "1k", D_LIVE, NULL,
       "Interim responses before a final one." },
+    { "http.forward_1xx", D_BOOL, AT(http.forward_1xx), "on", NULL, NULL, D_LIVE, NULL,
+      "Pass interim responses on; off for edges that take one for the final answer, as nginx 1.22 does." },
     { "http.max_chunk_ext", D_BYTES, AT(http.max_chunk_ext), "1k", "0", "64k", D_LIVE, NULL,
       "Bytes of a chunk's extensions." },
     { "http.max_trailers", D_BYTES, AT(http.max_trailers), "8k", "0", "1m", D_LIVE, NULL,

@@ -66,6 +66,7 @@ static void test_defaults(void **state)
         {"client.max_pipelined", c->client.max_pipelined, 32},
         {"client.cache_control", (uint64_t)c->client.cache_control, CLIENT_CC_IGNORE},
         {"http.max_1xx", c->http.max_1xx, 16},
+        {"http.forward_1xx", c->http.forward_1xx, true},
         {"http.max_chunk_ext", c->http.max_chunk_ext, 1024},
         {"http.max_trailers", c->http.max_trailers, 8192},
         {"http.max_ranges", c->http.max_ranges, 16},
@@ -125,7 +126,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 111);
+    assert_int_equal(directive_count, 112);
 }
 
 static void test_names_of_this_node(void **state)

@@ -70,6 +70,15 @@ def test_never_to_http_1_0(lab):
         assert (answer.body, links(answer.interim)) == (b"x", seen)
 
 
+def test_they_can_be_kept_from_edges_that_cannot_read_them(lab):
+    origin = lab.origin()
+    edge = lab.edge(lab.shield(origin, sets={"http.forward_1xx": "off"}))
+    client = lab.client(edge).request("/x")
+    origin.expect("/x").send(hint(1)).respond(200, FRESH, b"x")
+    answer = client.response()
+    assert (answer.status, answer.body, answer.interim) == (200, b"x", [])
+
+
 def test_all_who_wait_get_each_once(lab):
     """Over several workers; who joins between two hints gets the first as well; a hit has none."""
     origin = lab.origin()

@@ -20,7 +20,8 @@ void interim_invite(struct exchange *ex)
 /* HTTP/1.0 knows none, and some edges that speak 1.1 do not either. */
 static bool is_for_client(const struct exchange *ex, const struct flight_interim *i)
 {
-    return ex->head.minor > 0 && ex->env->loop->config->http.forward_1xx && !(i->status == 100 && ex->invited);
+    return ex->head.minor > 0 && ex->env->loop->config->http.forward_1xx &&
+           !(i->status == 100 && ex->invited);
 }
 
 bool interim_send(struct exchange *ex)

@@ -194,6 +194,7 @@ static inline void ask_cache(void *ctx)
         .may_join = c->may_join,
         .only_new = c->only_new,
     };
+    TELL(memset(c->interims, 0, sizeof c->interims));
     c->is_asking = true; /* no event may come from inside */
     cache_ask(c->rig->cache, &q, &reply);
     c->is_asking = false;

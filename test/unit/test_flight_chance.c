@@ -253,6 +253,8 @@ static void send_head_of(struct serving *s)
         return;
     }
     bool is_head = is_for_head(s);
+    for (uint64_t hints = roll(&sim.dice, 3); hints > 0; hints--)
+        send(s->peer.fd, "HTTP/1.1 103 X\r\nLink: x\r\n\r\n", 27, MSG_NOSIGNAL);
     int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%s", manners[s->manner].status,
                      manners[s->manner].fields);
     if (is_torn(s->manner) || s->manner == VALIDATE)

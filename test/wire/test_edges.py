@@ -24,7 +24,7 @@ LIFETIMES = {
     "expires": lambda s, more: {"Expires": formatdate(time.time() + s, usegmt=True), "Cache-Control": f"public{more}"},
     "cdn": lambda s, more: {"Cache-Control": f"max-age={s}{more}", "CDN-Cache-Control": f"max-age={s}{more}"},
     "surrogate": lambda s, more: {"Cache-Control": f"max-age={s}{more}",
-                                  "Surrogate-Control": f"max-age={s}+3600{more}"},
+                                  "Surrogate-Control": f"max-age={s}{'+3600' if s >= LONG_S else ''}{more}"},
     "x-accel": lambda s, more: {"Cache-Control": f"max-age={s}{more}", "X-Accel-Expires": s},
     "heuristic": lambda s, more: {"Last-Modified": formatdate(time.time() - 10 * s, usegmt=True),
                                   **({"Cache-Control": more[2:]} if more else {})},

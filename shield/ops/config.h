@@ -63,7 +63,7 @@ struct config_texts {
     uint32_t n;
 };
 struct config_pair {
-    char *name, *value; /* names of fields in lower case */
+    char *name, *value; /* names of fields to match in lower case, those to send as written */
 };
 struct config_pairs {
     struct config_pair *items;

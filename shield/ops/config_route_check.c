@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 
 #include "common/check.h"
 #include "shield/ops/config_load.h"
@@ -144,7 +145,7 @@ static void check_rewrite(struct loader *l, uint32_t route)
 static bool among(const struct config_texts *list, const char *text)
 {
     for (uint32_t i = 0; i < list->n; i++)
-        if (strcmp(list->items[i], text) == 0)
+        if (strcasecmp(list->items[i], text) == 0)
             return true;
     return false;
 }

@@ -136,11 +136,13 @@ static const struct {
     {SPAN("age"), false, true, "it is the shield's to say (RFC 9111 section 5.1)"},
 };
 
+static const char no_field_name[] = "not a field's name (RFC 9110 section 5.1)";
+
 static const char *put_lower_token(struct span s, struct buf *kept)
 {
     for (size_t i = 0; i < s.len && buf_reserve(kept, 1); i++)
         kept->p[kept->len++] = ascii_lower(s.p[i]);
-    return http_is_token(s) ? NULL : "not a field's name (RFC 9110 section 5.1)";
+    return http_is_token(s) ? NULL : no_field_name;
 }
 
 static const char *put_field_name(const struct directive *d, struct span s, struct buf *kept)
@@ -150,7 +152,10 @@ static const char *put_field_name(const struct directive *d, struct span s, stru
         if ((response ? forbidden[i].of_response : forbidden[i].of_request) &&
             span_eq_nocase(s, forbidden[i].name))
             return forbidden[i].reason;
-    return put_lower_token(s, kept);
+    if (d->type != D_FIELDS)
+        return put_lower_token(s, kept);
+    buf_put_span(kept, s); /* as it will leave */
+    return http_is_token(s) ? NULL : no_field_name;
 }
 
 int config_keep_text(const struct directive *d, struct span text, struct buf *kept, const char **what)

@@ -25,7 +25,8 @@ enum { POLICY_KEY_PARTS_MAX = 4096 };
  * default port (and a trailing dot kept); path and query as policy_path_query gives them for a GET. A newline
  * ends this, the URI's own part, which all keys of one URI begin with; then comes for each part
  *
- *     a letter: s scheme, h header, k cookie, c class; its name; "\n"; four bytes of length; that many bytes
+ *     a letter: r route, s scheme, h header, k cookie, c class; its name; "\n"; four bytes of length; that
+ * many bytes
  *
  * with a length of all ones for what is absent. Appended to `out`; unambiguous, since neither a name nor the
  * URI's part may hold a newline, and what a client chooses freely has its length before it. False, and only

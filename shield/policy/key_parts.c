@@ -185,6 +185,10 @@ bool policy_put_key_parts(struct buf *out, const struct key_request *r)
 {
     const struct config_route *route = r->route;
     size_t start = out->len;
+    if (route->match.headers.n + route->match.cookies.n > 0) { /* others of the URI take another route */
+        begin_part(out, "r", span_of(route->name));
+        put_part_value(out, SPAN(""));
+    }
     if (route->key.scheme) {
         begin_part(out, "s", SPAN(""));
         put_part_value(out, policy_scheme(r->config, r->head, r->client_ip));

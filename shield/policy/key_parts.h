@@ -5,8 +5,9 @@
 #include "common/http_head.h"
 #include "shield/policy/key.h"
 
-/* The parts of policy_key behind the URI's: scheme, headers, cookies, classes, each as the route has them, in
- * this order. False, and nothing appended, beyond POLICY_KEY_PARTS_MAX. */
+/* The parts of policy_key behind the URI's: the route, where a header or a cookie chooses it; scheme,
+ * headers, cookies, classes, each as the route has them, in this order. False, and nothing appended, beyond
+ * POLICY_KEY_PARTS_MAX. */
 bool policy_put_key_parts(struct buf *out, const struct key_request *r);
 
 /* "http" or "https": what the one X-Forwarded-Proto of a peer in edges.trusted says, else the listener's. */

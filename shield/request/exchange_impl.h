@@ -110,7 +110,7 @@ struct key_request exchange_key_request(const struct exchange *ex);
  * until more of the object is known (a range of unknown length). */
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
-void answer_compose_fixed(struct exchange *ex); /* what ex->route has ready */
+void answer_compose_fixed(struct exchange *ex);   /* what ex->route has ready */
 void answer_compose_options(struct exchange *ex); /* as the final recipient: RFC 9110 section 7.6.2 */
 /* "Content-Range: bytes first-last/length" and CRLF; LENGTH_UNKNOWN is "*" (RFC 9110 section 14.4). */
 void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length);

@@ -1,6 +1,7 @@
 #include "shield/request/exchange_impl.h"
 
 #include "shield/policy/reference.h"
+#include "shield/policy/route.h"
 
 /* What is stored of the answer itself has taken the place of what it invalidates. */
 static void invalidate(struct exchange *ex, struct span key)
@@ -34,12 +35,19 @@ static void invalidate_uri(struct exchange *ex, const struct buf *key)
         invalidate(ex, uri);
 }
 
-static void invalidate_reference(struct exchange *ex, struct span name)
+static void invalidate_reference(struct exchange *ex, const struct key_request *base, struct span name)
 {
     struct span value = block_value(object_head(ex->object)->block, name);
-    struct key_request base = exchange_key_request(ex);
     struct buf key = {0};
-    if (value.len > 0 && policy_reference_key(&key, &base, value))
+    if (value.len > 0 && policy_reference_key(&key, base, value))
+        invalidate_uri(ex, &key);
+    buf_fini(&key);
+}
+
+static void invalidate_target(struct exchange *ex, const struct key_request *get)
+{
+    struct buf key = {0};
+    if (policy_key(&key, get) && !span_eq(buf_span(&key), buf_span(&ex->key)))
         invalidate_uri(ex, &key);
     buf_fini(&key);
 }
@@ -48,7 +56,14 @@ void invalidate_after(struct exchange *ex)
 {
     if (!policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
         return;
+    struct http_head head = ex->head; /* as a GET has it, which may take another route */
+    struct key_request get = exchange_key_request(ex);
+    head.method = METHOD_GET;
+    head.method_text = SPAN("GET");
+    get.head = &head;
+    get.route = policy_route(ex->config, &head, &ex->target);
     invalidate_uri(ex, &ex->key);
-    invalidate_reference(ex, SPAN("Location"));
-    invalidate_reference(ex, SPAN("Content-Location"));
+    invalidate_target(ex, &get);
+    invalidate_reference(ex, &get, SPAN("Location"));
+    invalidate_reference(ex, &get, SPAN("Content-Location"));
 }

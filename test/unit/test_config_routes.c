@@ -184,11 +184,11 @@ static void check_first(const struct config_route *r)
     check_pairs(&r->key.classes[0].patterns, "mobile=*Mobile* mobile=*Android* tablet=*iPad* ");
     assert_string_equal(r->key.classes[1].header, "accept-language");
     check_pairs(&r->key.classes[1].patterns, "de=de* ");
-    check_pairs(&r->request_set, "x-key=s3cret ");
-    check_pairs(&r->request_add, "x-b=1 x-b=2 ");
+    check_pairs(&r->request_set, "X-Key=s3cret ");
+    check_pairs(&r->request_add, "X-B=1 X-B=2 ");
     check_texts(&r->request_remove, "cookie ");
-    check_pairs(&r->response_set, "x-empty= ");
-    check_pairs(&r->response_add, "link=</a>; rel=\"x\" ");
+    check_pairs(&r->response_set, "X-Empty= ");
+    check_pairs(&r->response_add, "Link=</a>; rel=\"x\" ");
     check_texts(&r->response_remove, "server x-powered-by ");
 }
 
@@ -397,7 +397,7 @@ static const struct {
     {"routes: [{request: {set: {X: }}}]\n", "f:2:30: not a single value; a map of fields that a route may "
                                             "touch, each with a value or a list of them\n"},
     {"routes: [{response: {set: {X: a}, remove: [x]}}]\n",
-     "f:2:43: 'x' is set and removed; setting it is enough\n"},
+     "f:2:43: 'X' is set and removed; setting it is enough\n"},
     /* classes */
     {"routes: [{key: {classes: {d: {header: A}}}}]\n",
      "f:2:30: not a single value; a map such as { device: { header: User-Agent, values: { mobile: "

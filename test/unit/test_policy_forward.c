@@ -522,8 +522,7 @@ int main(void)
         cmocka_unit_test(test_store_blocks), cmocka_unit_test(test_updates),
         cmocka_unit_test(test_strip),        cmocka_unit_test(test_cache_status),
         cmocka_unit_test(test_own_errors),   cmocka_unit_test(test_languages),
-        cmocka_unit_test(test_keyed),
-        cmocka_unit_test(test_interim_heads),
+        cmocka_unit_test(test_keyed),        cmocka_unit_test(test_interim_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,3 +211,33 @@ def test_a_validation_asks_as_the_key_says(lab):
         assert (said.status, said.body) == (200, b"v1")
     assert origin.count() == 2
     assert origin.requests()[1].get("If-None-Match") == '"v1"'
+
+
+# several routes of one URI
+
+def routed(lab, origin, *routes, **kw):
+    file = lab.tmp_path / "shield.yaml"
+    file.write_text("routes:\n" + "".join(f"  - {{ {route} }}\n" for route in routes), encoding="ascii")
+    return lab.shield(origin, args=("-c", str(file)), **kw)
+
+
+def test_routes_chosen_by_a_cookie_or_a_header_share_nothing(lab):
+    """The origin is asked in another way for each."""
+    origin = lab.origin().on_all(tells("X-Channel"))
+    shield = routed(lab, origin, "match: { cookie: beta }, request: { set: { X-Channel: beta } }",
+                    "match: { header: { X-App: '*' } }, request: { set: { X-Channel: app } }",
+                    "match: { path: '*' }, request: { remove: X-Channel }")
+    wanted = [({}, b"[None]"), ({"Cookie": "beta=1"}, b"['beta']"), ({"X_App": "2"}, b"['app']")]
+    for _ in range(2):
+        for fields, body in wanted:
+            assert lab.ask(shield, "/x", **fields).body == body
+    assert origin.count() == 3
+
+
+def test_a_write_clears_what_a_get_has_stored_by_another_route(lab):
+    origin = lab.origin().on_all(cacheable("x", ETag='"1"'))
+    shield = routed(lab, origin, "match: { method: POST }, response: { set: { X-Write: 1 } }",
+                    "match: { path: '*' }, key: { query_sort: on }")
+    assert lab.ask(shield, "/x?b&a").body == b"x" and lab.ask(shield, "/x?b&a").cache["hit"]
+    assert lab.ask(shield, "/x?b&a", "POST", body=b"new")["X-Write"] == "1"
+    assert "hit" not in lab.ask(shield, "/x?b&a").cache

@@ -130,3 +130,91 @@ def test_the_examples_of_the_readme_load(tmp_path):
                  head + "routes:\n" + re.sub(r"(?m)^# ", "", routes)):
         path.write_text(text)
         assert run("-c", str(path), "-t") == (0, "", "configuration is good\n")
+
+
+# ---- what a route does with the answers ----
+
+def routed(lab, origin, routes):
+    file = lab.tmp_path / "routed.yaml"
+    file.write_text("routes:\n" + routes.strip("\n") + "\n", encoding="ascii")
+    return lab.shield(origin, args=("-c", str(file)))
+
+
+def test_fixed_answers(lab):
+    origin = lab.origin()
+    shield = routed(lab, origin, """
+  - { match: { path: /old }, redirect: { status: 301, to: https://www.example.com/new } }
+  - { match: { path: /robots.txt }, answer: { type: text/plain, body: "Disallow: /" }, response: { set: { X-Own: 1 } } }
+  - { match: { path: /admin/* }, deny: on }
+""")
+    moved = lab.ask(shield, "/old?x")
+    assert (moved.status, moved["Location"]) == (301, "https://www.example.com/new")
+    robots = lab.ask(shield, "/robots.txt")
+    assert (robots.status, robots.body, robots["Content-Type"], robots["X-Own"]) == (200, b"Disallow: /", "text/plain", "1")
+    head = lab.ask(shield, "/robots.txt", "HEAD")
+    assert head["Content-Length"] == "11" and head.body == b""
+    for target in ("/admin/", "/admin/x?y", "/%61dmin/x", "/x/../admin/x"):
+        assert lab.ask(shield, target).status == 403
+    assert lab.ask(shield, "/admin/x", "POST", body=b"x").status == 403
+    shield.wait_metric("requests_total", 5, result="refused")
+    assert origin.count() == 0
+
+
+def test_cache_off_ttl_and_force(lab):
+    origin = lab.origin()
+    origin.on_all(Reply(b"x", Cache_Control="no-store"))
+    shield = routed(lab, origin, """
+  - { match: { path: /off/* }, cache: off }
+  - { match: { path: /force/* }, cache: force, ttl: 1h }
+  - { match: { path: /ttl/* }, ttl: 1h }
+""")
+    for target, count in (("/off/x", 2), ("/force/x", 1), ("/ttl/x", 2), ("/x", 2)):
+        assert [lab.ask(shield, target).body for _ in range(2)] == [b"x", b"x"]
+        assert origin.count(target) == count, target
+    origin.on_all(Reply(b"x", Cache_Control="max-age=60"))
+    for target, count in (("/off/y", 2), ("/ttl/y", 1)):
+        answers = [lab.ask(shield, target) for _ in range(2)]
+        assert origin.count(target) == count, target
+    assert answers[1].cache["ttl"] > 3000 and answers[1]["Cache-Control"] == "max-age=60"
+
+
+def test_what_edges_are_told(lab):
+    origin = lab.origin()
+    origin.on_all(Reply(b"x", Cache_Control="public, max-age=3600, s-maxage=7200", Age="100", ETag='"1"'))
+    shield = routed(lab, origin, "  - { match: { path: '*' }, edge_ttl: 30s }\n")
+    for _ in range(2):
+        answer = lab.ask(shield, "/x")
+        assert (answer["Cache-Control"], answer["Age"]) == ("max-age=30, public", "0")
+    assert answer.cache["hit"] and answer.cache["ttl"] > 7000
+    assert lab.ask(shield, "/x", If_None_Match='"1"')["Cache-Control"] == "max-age=30, public"
+    origin.on_all(Reply(b"x", Cache_Control="private, max-age=5"))
+    assert lab.ask(shield, "/private")["Cache-Control"] == "private, max-age=5"
+
+
+def test_fields_both_ways(lab):
+    origin = lab.origin()
+    shield = routed(lab, origin, """
+  - match: { path: '*' }
+    request: { set: { Authorization: Basic eA==, X-Set: 1 }, remove: [X-Gone] }
+    response: { set: { Server: shield }, add: { Link: "</a>; rel=preload" }, remove: [X-Powered-By] }
+""")
+    client = lab.client(shield).request("/x", X_Gone="1", X_Set="0", Accept="*/*")
+    held = origin.expect("/x")
+    assert (held.get("Authorization"), held.get("X-Set"), held.get("X-Gone"), held.get("Accept")) == \
+        ("Basic eA==", "1", None, "*/*")
+    held.respond(200, {"Cache-Control": "max-age=60", "Server": "x", "X-Powered-By": "y", "Link": "</b>"}, b"x")
+    for answer in (client.response(), lab.ask(shield, "/x")):
+        assert (answer["Server"], answer.get("X-Powered-By"), answer.body) == ("shield", None, b"x")
+        assert b"Link: </b>\r\n" in answer.raw_head and b"Link: </a>; rel=preload\r\n" in answer.raw_head
+    assert answer.cache["hit"]
+
+
+def test_without_collapsing_each_miss_asks_for_itself(lab):
+    origin = lab.origin()
+    shield = routed(lab, origin, "  - { match: { path: '*' }, collapse: off }\n")
+    crowd = lab.crowd(shield, 5).get("/x")
+    held = [origin.expect("/x") for _ in range(5)]
+    for request in held:
+        request.respond(200, {"Cache-Control": "max-age=60"}, b"x")
+    assert {a.body for a in crowd.responses()} == {b"x"}
+    assert lab.ask(shield, "/x").cache["hit"] and origin.count() == 5

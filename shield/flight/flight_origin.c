@@ -33,9 +33,11 @@ static void judge(struct flight *f, const struct http_head *head)
     flight_judge(f, head, v);
     if (f->what.mode == FORWARD_PASS && f->what.method != METHOD_POST) {
         v->use = USE_ALONE;
+        v->is_kept = false;
         v->reason = UNCACHEABLE_METHOD;
     } else if (answers_client_conditions(f, head->status)) {
         v->use = USE_ALONE;
+        v->is_kept = false;
         v->reason = UNCACHEABLE_REQUEST;
     }
 }

@@ -88,7 +88,8 @@ static bool judge_allows_storing(const struct flight *f)
 {
     bool wanted = f->shared || f->what.may_store;
     bool is_get = f->what.method == METHOD_GET || f->what.method == METHOD_POST; /* what stands for one */
-    return wanted && is_get && (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE);
+    return wanted && is_get &&
+           (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE || f->verdict.is_kept);
 }
 
 static void too_large(struct flight *f)

@@ -317,6 +317,7 @@ static void gather(struct judgement *j, const struct config *cfg, const struct c
 static void settle(struct verdict *v, enum verdict_use use, enum uncacheable_reason reason)
 {
     v->use = use;
+    v->is_kept = false;
     v->reason = reason;
 }
 
@@ -366,6 +367,15 @@ static bool judge_kind(const struct judgement *j, struct verdict *v)
     return true;
 }
 
+/* Its origin took as long as it lives: stale when it arrives, and yet the newest there is. Whoever has waited
+ * for it gets it, or all of them would ask an origin that is slow already. */
+static bool is_only_late(const struct judgement *j, const struct response_facts *f)
+{
+    uint32_t strict = FACT_NO_CACHE | FACT_MUST_REVALIDATE | FACT_S_MAXAGE;
+    int64_t delay_ms = MAX(j->response_ms - j->request_ms, 0);
+    return !(f->flags & strict) && f->initial_age_ms - delay_ms < f->lifetime_ms;
+}
+
 /* What the response's freshness allows, once nothing forbids storing it. */
 static void judge_freshness(const struct judgement *j, struct verdict *v)
 {
@@ -383,7 +393,10 @@ static void judge_freshness(const struct judgement *j, struct verdict *v)
 
     if (is_shared_failure(status))
         settle(v, USE_SHARE_ONCE, status >= 500 ? UNCACHEABLE_ERROR : why);
-    else if (!j->is_explicit && !(j->cc.flags & CC_PUBLIC) && !is_heuristic_status(status))
+    else if (is_only_late(j, &v->facts)) {
+        settle(v, USE_SHARE_ONCE, UNCACHEABLE_EXPIRED);
+        v->is_kept = true;
+    } else if (!j->is_explicit && !(j->cc.flags & CC_PUBLIC) && !is_heuristic_status(status))
         settle(v, USE_ALONE, UNCACHEABLE_STATUS); /* RFC 9111 section 3, last point */
     else if (v->facts.flags & FACT_HAS_VALIDATOR)
         settle(v, USE_VALIDATE, why);

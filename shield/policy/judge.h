@@ -9,7 +9,8 @@
 enum verdict_use {
     USE_SHARE,       /* storable and reusable without validation: everyone goes on with it */
     USE_VALIDATE,    /* storable, but validated before each use: stored, waiters released */
-    USE_SHARE_ONCE,  /* 404, 410, 5xx that may be shared with those who wait now, and is not stored */
+    USE_SHARE_ONCE,  /* for those who wait now: 404, 410, 5xx that are not stored, and what is stale when it
+                        arrives since its origin took as long as it lives */
     USE_ERROR_ALONE, /* 5xx with private, no-store or Set-Cookie: its own client's; the others get a 502 or
                         503 */
     USE_ALONE,       /* not storable: its own client's; the others are released, the key remembered */
@@ -46,6 +47,7 @@ struct verdict {
     enum verdict_use use;
     enum uncacheable_reason reason;
     bool remember_briefly; /* Set-Cookie or Vary: * : the uncacheable mark lasts 10 s, not uncacheable_ttl */
+    bool is_kept;          /* USE_SHARE_ONCE: stored for validation all the same */
     bool strip_set_cookie; /* cache.set_cookie: strip */
     bool is_suspicious;    /* public and Set-Cookie in one answer: probably a mistake of the origin */
     struct response_facts facts;

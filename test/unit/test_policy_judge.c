@@ -338,6 +338,16 @@ static void test_times(void **state) /* RFC 9111 section 4.2.3: the age counts f
     assert_int_equal(v.facts.swr_ms, -1);
     assert_int_equal(v.facts.sie_ms, -1);
     assert_int_equal(v.facts.last_modified_s, -1);
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS + 60000, &v); /* it took as long as it lives */
+    assert_int_equal(v.use, USE_SHARE_ONCE);
+    assert_true(v.is_kept);
+    a = response_head(&answered, 200, CC("max-age=60, must-revalidate"));
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS + 60000, &v);
+    assert_int_equal(v.use, USE_ALONE);
+    a = response_head(&answered, 200, CC("max-age=60") "Age: 60\n"); /* an older one */
+    policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS + 1, &v);
+    assert_int_equal(v.use, USE_ALONE);
+    a = response_head(&answered, 200, CC("max-age=60"));
     answered.head.minor = 0; /* an HTTP/1.0 origin: apparent_age counts */
     add_lines(&answered, "Date: " DATE_MINUS_1K "\n");
     policy_judge(&cfg, &cfg.fallback, q, a, NOW_MS, NOW_MS, &v);

@@ -323,3 +323,28 @@ def test_a_304_about_another_validator_renews_nothing(lab):
     assert held.get("If-None-Match") == ETAG
     held.send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nETag: \"another\"\r\n\r\n").finish()
     assert client.response().status == 502
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_who_waits_longer_than_the_answer_lives_gets_it_all_the_same(lab, validates):
+    """An origin that takes as long as its answers live would else be asked by everyone who waited."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    fields = {**BRIEF, "ETag": ETAG}
+    if validates:
+        make_stale(lab, shield, origin, fields)
+    began = time.time()
+    crowd = lab.crowd(shield, 20).get("/x")
+    held = origin.expect("/x")
+    shield.wait_metric("collapsed_requests_total", 19)
+    outlive(began, LIFE_S)
+    held.respond(*((304, fields) if validates else (200, fields, b"version 1")))
+    answers = crowd.responses()
+    assert {(a.status, a.body) for a in answers} == {(200, b"version 1")}
+    assert sum(int(a["Age"]) >= LIFE_S for a in answers) >= 19
+    before = origin.count()
+    client = lab.client(shield).request("/x")
+    again = origin.expect("/x")  # it is stored, and stale
+    assert again.get("If-None-Match") == ETAG
+    again.respond(304, {"Cache-Control": "max-age=60", "ETag": ETAG})
+    assert client.response().body == b"version 1" and origin.count() == before + 1

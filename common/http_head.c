@@ -141,6 +141,16 @@ uint32_t http_count(const struct http_head *h, enum http_field_id id)
     return n;
 }
 
+void http_remove(struct http_head *h, enum http_field_id id)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < h->n_fields; i++)
+        if (h->fields[i].id != id)
+            h->fields[n++] = h->fields[i];
+    h->n_fields = n;
+    h->present &= ~(UINT64_C(1) << id);
+}
+
 static size_t head_text_bytes(const struct http_head *h)
 {
     size_t n = h->method_text.len + h->target.len + h->reason.len;

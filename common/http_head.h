@@ -56,6 +56,7 @@
     X(SERVER, "Server")                                       \
     X(SET_COOKIE, "Set-Cookie")                               \
     X(SHIELD_CACHE_CONTROL, "Shield-Cache-Control")           \
+    X(SHIELD_DEBUG, "Shield-Debug")                           \
     X(SURROGATE_CONTROL, "Surrogate-Control")                 \
     X(TE, "TE")                                               \
     X(TRAILER, "Trailer")                                     \
@@ -132,6 +133,9 @@ struct span http_value(const struct http_head *h, enum http_field_id id);
 
 /* How often `id` occurs. */
 uint32_t http_count(const struct http_head *h, enum http_field_id id);
+
+/* Take all fields with `id` out of the caller's array. */
+void http_remove(struct http_head *h, enum http_field_id id);
 
 /* The id of a field name in any case, FIELD_OTHER when unknown; and back. */
 enum http_field_id http_field_id(struct span name);

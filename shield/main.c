@@ -44,6 +44,10 @@ static int load(const struct cli *cli, struct config **out)
 {
     struct buf errors = {0};
     int err = config_load(out, cli->config_file, cli->overrides, cli->n, &errors);
+    if (err == 0)
+        err = config_read_tokens(*out, &errors);
+    if (err != 0)
+        config_unref(out);
     print(stderr, &errors);
     return err == 0 ? 0 : 2;
 }

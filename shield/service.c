@@ -127,6 +127,8 @@ static void reload(struct service *s)
     struct config *next = NULL;
     int err = config_load(&next, s->cli->config_file, s->cli->overrides, s->cli->n, &errors);
     if (err == 0)
+        err = config_read_tokens(next, &errors);
+    if (err == 0)
         config_restart_needed(s->config, next, &restart);
     if (err == 0 && restart.len == 0)
         err = admin_reload(s->admin, &errors);

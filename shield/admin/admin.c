@@ -15,7 +15,7 @@ enum { MAX_CONNS = 64, IDLE_MS = 30000, LINGER_MS = 2000, RETRY_ACCEPT_MS = 100 
 struct admin {
     struct loop *loop;
     struct admin_pages pages;
-    struct admin_tokens *tokens; /* NULL: none are configured */
+    struct tokens *tokens; /* NULL: none are configured */
     struct listen_socket socket;
     struct listener listener;
     struct loop_timer retry_accept;
@@ -27,12 +27,14 @@ struct admin {
 
 /* One connection:
  *
- *   READING --> WRITING --> READING ...   an answer that fits the socket at once stays in READING
- *      |           |`-----> LINGERING     the last answer is out: what still comes is dropped, since closing
- * over unread
- *      `-----------+-----'                bytes would reset the connection and could take the answer with it
- *   any --> CLOSING --> freed in on_closed */
-enum conn_state { READING, WRITING, LINGERING, CLOSING };
+ *   READING --> ANSWERING --> WRITING --> READING ...
+ *      |                         `------> LINGERING
+ *   any --> CLOSING --> freed in on_closed, or when the answer that was being made is there
+ *
+ * An answer that is there at once skips ANSWERING, one that fits the socket at once WRITING. Nothing is read
+ * in these two: the next request waits. LINGERING: the last answer is out; what still comes is dropped, since
+ * closing over unread bytes would reset the connection and could take the answer with it. */
+enum conn_state { READING, ANSWERING, WRITING, LINGERING, CLOSING };
 
 struct admin_conn {
     struct conn conn;
@@ -45,6 +47,9 @@ struct admin_conn {
     struct buf head, body; /* the answer being sent */
     enum conn_state state;
     bool is_last; /* this answer ends the connection */
+    bool is_head; /* and it leaves without its body */
+    struct admin_later later;
+    bool is_awaited, is_closed; /* the answer is being made; on_closed has come */
 };
 
 static struct admin_conn *conn_of(struct conn *c)
@@ -60,15 +65,22 @@ static void drop_unclosed(struct admin *a)
         free(a);
 }
 
-static void on_closed(struct conn *conn)
+static void free_conn(struct admin_conn *c)
 {
-    struct admin_conn *c = conn_of(conn);
     struct admin *a = c->admin;
     buf_fini(&c->in);
     buf_fini(&c->head);
     buf_fini(&c->body);
     free(c);
     drop_unclosed(a);
+}
+
+static void on_closed(struct conn *conn)
+{
+    struct admin_conn *c = conn_of(conn);
+    c->is_closed = true;
+    if (!c->is_awaited)
+        free_conn(c);
 }
 
 /* An answer that is cut must not look like a whole one: that is a reset. */
@@ -111,7 +123,7 @@ static void after_answer(struct admin_conn *c)
 }
 
 /* Takes the reply's body. */
-static void send_reply(struct admin_conn *c, struct admin_reply *r, bool is_head)
+static void send_reply(struct admin_conn *c, struct admin_reply *r)
 {
     if (r->body.failed) {
         buf_fini(&r->body);
@@ -127,7 +139,7 @@ static void send_reply(struct admin_conn *c, struct admin_reply *r, bool is_head
                        uv_buf_init(c->body.p, (unsigned)c->body.len)};
     c->state = WRITING;
     timer_set(c->conn.loop, &c->timer, IDLE_MS);
-    int sent = conn_write(&c->conn, out, is_head ? 1 : 2);
+    int sent = conn_write(&c->conn, out, c->is_head ? 1 : 2);
     if (sent < 0)
         close_conn(c);
     else if (sent > 0)
@@ -141,7 +153,8 @@ static void send_error(struct admin_conn *c, int err, const char *why)
     struct admin_reply r;
     admin_reply_text(&r, err_status(err), why != NULL ? why : err_text(err));
     c->is_last = true;
-    send_reply(c, &r, false);
+    c->is_head = false;
+    send_reply(c, &r);
 }
 
 /* ---- asking ---- */
@@ -181,10 +194,17 @@ static void answer(struct admin_conn *c, const struct http_head *head)
     bool has_content =
         content.framing == BODY_CHUNKED || (content.framing == BODY_LENGTH && content.length > 0);
     http1_target(head, &target);
-    if (admin_page_is_open(target.path_query) || may_ask(a, head, target.host, &r))
-        admin_page_answer(&a->pages, head, target.path_query, has_content, &r);
     c->is_last = has_content || !http1_keep_alive(head); /* content is never read */
-    send_reply(c, &r, head->method == METHOD_HEAD);
+    c->is_head = head->method == METHOD_HEAD;
+    bool may = admin_page_is_open(target.path_query) || may_ask(a, head, target.host, &r);
+    if (!may || admin_page_answer(&a->pages, head, target.path_query, has_content, &c->later, &r)) {
+        send_reply(c, &r);
+        return;
+    }
+    c->is_awaited = true;
+    c->state = ANSWERING;
+    timer_set(c->conn.loop, &c->timer, IDLE_MS);
+    conn_read_stop(&c->conn);
 }
 
 /* Answer what has come in, one request after the other. */
@@ -205,6 +225,21 @@ static void advance(struct admin_conn *c)
         answer(c, &head);
         buf_consume(&c->in, got.head_bytes); /* `c` lives on, even when it is being closed */
     }
+}
+
+/* It may come after the connection has been closed: then it is for nobody. */
+static void on_later(struct admin_later *later, struct admin_reply *reply)
+{
+    struct admin_conn *c = container_of(later, struct admin_conn, later);
+    c->is_awaited = false;
+    if (c->state == ANSWERING) {
+        send_reply(c, reply);
+        advance(c);
+        return;
+    }
+    buf_fini(&reply->body);
+    if (c->is_closed)
+        free_conn(c);
 }
 
 static void on_data(struct conn *conn, const char *p, size_t n)
@@ -255,17 +290,23 @@ static const struct conn_ops conn_ops = {.on_data = on_data,
                                          .on_drained = on_drained,
                                          .on_closed = on_closed};
 
-/* Full: the one that has been quiet longest goes, so that idle clients cannot keep a probe out. */
-static bool make_room(struct admin *a)
+static bool close_one(struct admin *a, unsigned states)
 {
     list_each (n, &a->conns) {
         struct admin_conn *c = container_of(n, struct admin_conn, link);
-        if (c->state != WRITING) {
+        if (states >> c->state & 1) {
             close_conn(c);
             return true;
         }
     }
     return false;
+}
+
+/* Full: the one that has been quiet longest goes, so that idle clients cannot keep a probe out; nor can those
+ * who ask for what takes a while. */
+static bool make_room(struct admin *a)
+{
+    return close_one(a, 1u << READING | 1u << LINGERING) || close_one(a, 1u << ANSWERING);
 }
 
 static void on_ready(struct listener *listener, uv_stream_t *server)
@@ -278,6 +319,7 @@ static void on_ready(struct listener *listener, uv_stream_t *server)
     }
     bool has_room = a->n_conns < MAX_CONNS || make_room(a);
     c->admin = a;
+    c->later.on_done = on_later;
     timer_init(&c->timer, on_due);
     list_add_tail(&a->conns, &c->link);
     a->n_conns++;
@@ -298,11 +340,11 @@ static void on_retry_accept(struct loop_timer *t)
 
 /* ---- the life of the port ---- */
 
-static int read_tokens(const struct config *cfg, struct admin_tokens **out, struct buf *errors)
+static int read_tokens(const struct config *cfg, struct tokens **out, struct buf *errors)
 {
     *out = NULL;
     if (cfg->admin_token_file[0] != '\0')
-        return admin_tokens_read(out, cfg->admin_token_file, errors);
+        return tokens_read(out, "admin.token_file", cfg->admin_token_file, errors);
     if (netaddr_is_loopback((const struct sockaddr *)&cfg->admin.addr.ss))
         return 0;
     buf_printf(errors, "admin: %s is open to others than this host; give admin.token_file too\n",
@@ -341,7 +383,7 @@ int admin_open(struct admin **out, struct loop *l, const struct admin_sources *s
     return 0;
 
 free_tokens:
-    admin_tokens_free(&a->tokens);
+    tokens_free(&a->tokens);
 free_admin:
     free(a);
     return err;
@@ -354,11 +396,11 @@ void admin_put_address(const struct admin *a, struct buf *out)
 
 int admin_reload(struct admin *a, struct buf *errors)
 {
-    struct admin_tokens *next;
+    struct tokens *next;
     int err = read_tokens(a->loop->config, &next, errors);
     if (err != 0)
         return err;
-    admin_tokens_free(&a->tokens);
+    tokens_free(&a->tokens);
     a->tokens = next;
     return 0;
 }
@@ -387,6 +429,6 @@ void admin_close(struct admin **slot)
     listen_socket_close(&a->socket);
     list_each_safe (n, &a->conns)
         close_conn(container_of(n, struct admin_conn, link));
-    admin_tokens_free(&a->tokens);
+    tokens_free(&a->tokens);
     uv_close((uv_handle_t *)&a->last_turn, on_first_turn);
 }

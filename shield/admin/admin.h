@@ -1,9 +1,10 @@
 /* admin - the admin port: metrics, health, what flies, for operators and probes.
  *
  * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez,
- * /readyz, /healthz, /stats, /flights; POST /purge (501 until it is built). Where tokens are configured every
- * path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has to be a
- * loopback address or localhost, so that no page in a browser can read it (DNS rebinding). */
+ * /readyz, /healthz, /stats, /flights, /explain; POST /purge (501 until it is built). Where tokens are
+ * configured every path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are,
+ * Host has to be a loopback address or localhost, so that no page in a browser can read it (DNS rebinding).
+ */
 #ifndef SHIELD_ADMIN_ADMIN_H
 #define SHIELD_ADMIN_ADMIN_H
 

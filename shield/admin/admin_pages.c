@@ -1,61 +1,24 @@
 #include "shield/admin/admin_pages.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
-#include "common/utf8.h"
+#include "shield/admin/admin_explain.h"
+#include "shield/admin/admin_json.h"
 #include "shield/ops/metrics.h"
 #include "shield/policy/key.h"
 
+enum { LATER_MAX = 64 };
 enum { FLIGHTS_SHOWN = 10000, FLIGHT_KEYS_BYTES = 16 * 1024 * 1024 }; /* of one /flights answer */
 
 static const char text_type[] = "text/plain; charset=utf-8";
-static const char json_mime[] = "application/json";
 
 void admin_reply_text(struct admin_reply *out, int status, const char *why)
 {
     *out = (struct admin_reply){.status = status, .type = text_type, .fields = ""};
     buf_printf(&out->body, "%s\n", why);
-}
-
-/* ---- JSON ---- */
-
-static int put_json(const char *p, size_t n, void *body)
-{
-    buf_put(body, p, n);
-    return 0;
-}
-
-/* Takes the reference; a NULL (no memory) spoils the page. */
-static void reply_json(struct admin_reply *out, json_t *value)
-{
-    *out = (struct admin_reply){.status = 200, .type = json_mime, .fields = ""};
-    if (value == NULL ||
-        json_dump_callback(value, put_json, &out->body, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
-        out->body.failed = true;
-    buf_put_lit(&out->body, "\n");
-    json_decref(value);
-}
-
-/* Keys are bytes; what is not UTF-8 in one is shown as %XX. */
-static json_t *json_from_bytes(struct span s)
-{
-    struct buf text = {0};
-    while (s.len > 0) {
-        uint32_t cp;
-        size_t n = utf8_decode(s, &cp);
-        if (n > 0)
-            buf_put(&text, s.p, n);
-        else
-            buf_printf(&text, "%%%02X", (unsigned char)s.p[0]);
-        s = span_from(s, n > 0 ? n : 1);
-    }
-    json_t *value = text.failed ? NULL : json_stringn(text.len > 0 ? text.p : "", text.len);
-    buf_fini(&text);
-    return value;
 }
 
 /* ---- metrics ---- */
@@ -179,7 +142,7 @@ static void page_stats(struct admin_pages *p, struct span query, struct admin_re
                   "ready", unready_reason(s) == NULL, "draining", s->is_draining(s->ctx), "store", "on_disk",
                   s->disk != NULL, "trouble", store_trouble(s), "cache", json_cache(s->cache), "ram",
                   json_ram(cache_ram(s->cache)), "metrics", totals);
-    reply_json(out, all);
+    admin_reply_json(out, all);
 }
 
 /* ---- flights ---- */
@@ -214,7 +177,7 @@ static json_t *json_flights(const struct flight_list *l)
     for (size_t at = 0; at < l->rows.len; at += sizeof(struct flight_row)) {
         const struct flight_row *row = (const struct flight_row *)(l->rows.p + at);
         const struct flight_info *i = &row->info;
-        json_t *key = json_from_bytes((struct span){l->keys.p + row->key_at, row->key_bytes});
+        json_t *key = admin_json_bytes((struct span){l->keys.p + row->key_at, row->key_bytes});
         json_t *one = json_pack("{s:o,s:s,s:f,s:I,s:I}", "key", key, "state", i->state, "age_s", i->age_s,
                                 "waiters", (json_int_t)i->waiters, "bytes", (json_int_t)i->bytes);
         if (json_array_append_new(all, one) != 0) {
@@ -236,7 +199,7 @@ static void page_flights(struct admin_pages *p, struct span query, struct admin_
         json_decref(all);
         all = NULL;
     }
-    reply_json(out, all);
+    admin_reply_json(out, all);
     buf_fini(&l.keys);
     buf_fini(&l.rows);
 }
@@ -245,8 +208,8 @@ static void page_flights(struct admin_pages *p, struct span query, struct admin_
 
 static void page_purge(struct admin_pages *p, struct span query, struct admin_reply *out)
 {
-    reply_json(out,
-               json_pack("{s:s}", "error", "purging is not built yet; restart to drop what memory holds"));
+    admin_reply_json(
+        out, json_pack("{s:s}", "error", "purging is not built yet; restart to drop what memory holds"));
     out->status = 501;
 }
 
@@ -257,11 +220,13 @@ static const struct page {
     bool is_post; /* else GET and HEAD */
     bool is_open; /* to anybody who reaches the port */
     void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
+    bool (*begin)(struct admin_pages *p, struct span query, struct admin_later *later,
+                  struct admin_reply *out); /* instead: the answer may come later */
 } pages[] = {
-    {"/metrics", false, false, page_metrics}, {"/livez", false, true, page_livez},
-    {"/readyz", false, true, page_readyz},    {"/healthz", false, true, page_readyz},
-    {"/stats", false, false, page_stats},     {"/flights", false, false, page_flights},
-    {"/purge", true, false, page_purge},
+    {"/metrics", false, false, page_metrics, NULL},  {"/livez", false, true, page_livez, NULL},
+    {"/readyz", false, true, page_readyz, NULL},     {"/healthz", false, true, page_readyz, NULL},
+    {"/stats", false, false, page_stats, NULL},      {"/flights", false, false, page_flights, NULL},
+    {"/explain", false, false, NULL, admin_explain}, {"/purge", true, false, page_purge, NULL},
 };
 
 static const struct page *find_page(struct span path)
@@ -287,8 +252,33 @@ bool admin_page_is_open(struct span target)
     return page != NULL && page->is_open;
 }
 
-void admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
-                       bool has_content, struct admin_reply *out)
+/* Whether the answer is in *out; else `later` hears of it. */
+static bool answer(struct admin_pages *p, const struct page *page, struct span query,
+                   struct admin_later *later, struct admin_reply *out)
+{
+    if (page->begin == NULL) {
+        page->answer(p, query, out);
+        return true;
+    }
+    if (p->n_later >= LATER_MAX) {
+        admin_reply_text(out, 503, "too many answers are being made; ask again in a moment");
+        return true;
+    }
+    later->pages = p;
+    if (page->begin(p, query, later, out))
+        return true;
+    p->n_later++;
+    return false;
+}
+
+void admin_later_done(struct admin_later *later, struct admin_reply *reply)
+{
+    later->pages->n_later--;
+    later->on_done(later, reply);
+}
+
+bool admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
+                       bool has_content, struct admin_later *later, struct admin_reply *out)
 {
     struct span query;
     const struct page *page = find_page(path_of(target, &query));
@@ -296,14 +286,16 @@ void admin_page_answer(struct admin_pages *p, const struct http_head *head, stru
     if (head->method == METHOD_OTHER) {
         admin_reply_text(out, 501, err_text(ERR_NOT_IMPLEMENTED));
     } else if (page == NULL) {
-        admin_reply_text(out, 404,
-                         "not found; there are /metrics /livez /readyz /healthz /stats /flights /purge");
+        admin_reply_text(
+            out, 404,
+            "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain /purge");
     } else if (page->is_post ? head->method != METHOD_POST : !is_get) {
         admin_reply_text(out, 405, err_text(ERR_METHOD));
         out->fields = page->is_post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
     } else if (has_content && !page->is_post) {
         admin_reply_text(out, 413, "this page takes no content");
     } else {
-        page->answer(p, query, out);
+        return answer(p, page, query, later, out);
     }
+    return true;
 }

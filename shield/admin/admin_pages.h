@@ -9,6 +9,7 @@ struct admin_pages {
     struct admin_sources sources;
     struct loop *loop;
     uint64_t started_ms;    /* clock_mono_ms */
+    unsigned n_later;       /* answers that are being made */
     struct ram_stats shown; /* what the loop's slot of the metrics holds of the RAM tier */
 };
 
@@ -19,13 +20,23 @@ struct admin_reply {
     struct buf body;    /* buf_fini it */
 };
 
+/* Who waits for an answer that takes more than a turn of the loop: lives until on_done, which comes once,
+ * from a later turn. It takes the reply's body. */
+struct admin_later {
+    void (*on_done)(struct admin_later *later, struct admin_reply *reply);
+    struct admin_pages *pages; /* private */
+};
+
 /* Liveness and readiness are for probes, which have neither a token nor a name for us. */
 bool admin_page_is_open(struct span target);
 
-/* Answer a request for `target` ("/readyz?verbose"). POST of a page that takes it is the only method with
- * content. */
-void admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
-                       bool has_content, struct admin_reply *out);
+/* Answer a request for `target` ("/readyz?verbose"): true, and it is in *out; false, and `later` will hear of
+ * it. POST of a page that takes it is the only method with content. */
+bool admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
+                       bool has_content, struct admin_later *later, struct admin_reply *out);
+
+/* For pages that answer later: this is it. */
+void admin_later_done(struct admin_later *later, struct admin_reply *reply);
 
 /* A text page that says `why` and a line end. */
 void admin_reply_text(struct admin_reply *out, int status, const char *why);

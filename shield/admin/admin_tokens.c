@@ -1,155 +1,9 @@
 #include "shield/admin/admin_tokens.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "common/check.h"
-#include "common/err.h"
 #include "common/netaddr.h"
-#include "shield/ops/log.h"
 
-enum { FILE_MAX = 256 * 1024, HOST_MAX = 64 };
-
-/* Padded with zeros, so that comparing always reads the whole. */
-struct token {
-    unsigned char bytes[TOKEN_MAX];
-};
-
-struct admin_tokens {
-    size_t n;
-    struct token items[TOKENS_MAX];
-};
-
-/* ---- the file ---- */
-
-static bool is_token_byte(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-._~+/=", c) != NULL);
-}
-
-/* NULL, or what is wrong with it. */
-static const char *token_fault(struct span s)
-{
-    if (s.len < TOKEN_MIN)
-        return "the token is too short; at least 16 characters, as from: openssl rand -hex 32";
-    if (s.len > TOKEN_MAX)
-        return "the token is too long; at most 256 characters";
-    for (size_t i = 0; i < s.len; i++)
-        if (!is_token_byte(s.p[i]))
-            return "the token has a character that cannot be sent; letters, digits and -._~+/= can";
-    return NULL;
-}
-
-static bool next_line(struct span *rest, struct span *line)
-{
-    if (rest->len == 0)
-        return false;
-    const char *end = memchr(rest->p, '\n', rest->len);
-    size_t n = end != NULL ? (size_t)(end - rest->p) : rest->len;
-    *line = (struct span){rest->p, n};
-    *rest = span_from(*rest, n + 1);
-    if (line->len > 0 && line->p[line->len - 1] == '\r')
-        line->len--;
-    *line = span_trim(*line);
-    return true;
-}
-
-static int fill(struct admin_tokens *t, const char *name, struct span text, struct buf *errors)
-{
-    struct span line;
-    for (unsigned number = 1; next_line(&text, &line); number++) {
-        if (line.len == 0 || line.p[0] == '#')
-            continue;
-        const char *fault = t->n < TOKENS_MAX ? token_fault(line) : "too many tokens; at most 256";
-        if (fault != NULL) {
-            buf_printf(errors, "%s:%u: %s\n", name, number, fault);
-            return ERR_SYNTAX;
-        }
-        memcpy(t->items[t->n++].bytes, line.p, line.len);
-    }
-    if (t->n > 0)
-        return 0;
-    buf_printf(errors, "%s: holds no token; write one a line, or leave admin.token_file out\n", name);
-    return ERR_SYNTAX;
-}
-
-int admin_tokens_parse(struct admin_tokens **out, const char *name, struct span text, struct buf *errors)
-{
-    REQUIRE(out != NULL && name != NULL && errors != NULL);
-    struct admin_tokens *t = calloc(1, sizeof *t);
-    if (t == NULL)
-        return ERR_NOMEM;
-    int err = fill(t, name, text, errors);
-    if (err != 0)
-        admin_tokens_free(&t);
-    else
-        *out = t;
-    return err;
-}
-
-/* All of it into `text`, which has room for FILE_MAX bytes. Returns its length; -1 with errno. */
-static ssize_t read_all(int fd, char *text)
-{
-    size_t n = 0;
-    for (;;) {
-        ssize_t got = read(fd, text + n, FILE_MAX - n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        n += (size_t)got;
-        if (got == 0)
-            return (ssize_t)n;
-        if (n == FILE_MAX) {
-            errno = EFBIG;
-            return -1;
-        }
-    }
-}
-
-static void warn_when_readable(int fd, const char *path)
-{
-    struct stat st;
-    if (fstat(fd, &st) == 0 && (st.st_mode & S_IROTH) != 0)
-        log_warn("admin: every user of this host can read the tokens in %s; chmod o-r it", path);
-}
-
-int admin_tokens_read(struct admin_tokens **out, const char *path, struct buf *errors)
-{
-    char *text = malloc(FILE_MAX);
-    if (text == NULL)
-        return ERR_NOMEM;
-    int err = ERR_SYNTAX;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read_all(fd, text) : -1;
-    if (n < 0) {
-        buf_printf(errors, "%s: cannot be read: %s; see admin.token_file\n", path, strerror(errno));
-    } else {
-        warn_when_readable(fd, path);
-        err = admin_tokens_parse(out, path, (struct span){text, (size_t)n}, errors);
-    }
-    if (fd >= 0)
-        close(fd);
-    explicit_bzero(text, FILE_MAX);
-    free(text);
-    return err;
-}
-
-void admin_tokens_free(struct admin_tokens **slot)
-{
-    struct admin_tokens *t = *slot;
-    *slot = NULL;
-    if (t == NULL)
-        return;
-    explicit_bzero(t, sizeof *t);
-    free(t);
-}
-
-/* ---- asking ---- */
+enum { HOST_MAX = 64 };
 
 static bool take_scheme(struct span *value)
 {
@@ -161,21 +15,9 @@ static bool take_scheme(struct span *value)
     return true;
 }
 
-bool admin_tokens_allow(const struct admin_tokens *t, struct span authorization)
+bool admin_tokens_allow(const struct tokens *t, struct span authorization)
 {
-    struct token asked = {{0}};
-    if (!take_scheme(&authorization) || token_fault(authorization) != NULL)
-        return false;
-    memcpy(asked.bytes, authorization.p, authorization.len);
-
-    unsigned found = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        volatile unsigned char differs = 0; /* volatile: no early end may be compiled in */
-        for (size_t b = 0; b < TOKEN_MAX; b++)
-            differs |= asked.bytes[b] ^ t->items[i].bytes[b];
-        found |= differs == 0;
-    }
-    return found != 0;
+    return take_scheme(&authorization) && tokens_allow(t, authorization);
 }
 
 bool admin_host_is_loopback(struct span host)

@@ -7,25 +7,11 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/err.h"
-#include "shield/cache/entry.h"
+#include "shield/cache/cache_impl.h"
 #include "shield/policy/stale.h"
 #include "shield/policy/vary.h"
 
-enum { SHARDS = 256, EPOCHS = SHARDS * 256, BRIEF_MARK_MS = 10 * 1000 };
-
-struct cache {
-    struct shard shards[SHARDS];
-    struct ram *ram;
-    struct disk *disk;
-    uint64_t seed;
-    _Atomic uint64_t flights;
-    uint32_t epochs[EPOCHS]; /* counts invalidations by key hash; under the lock of the key's shard */
-};
-
-static struct shard *shard_of(struct cache *c, uint64_t hash)
-{
-    return &c->shards[hash % SHARDS];
-}
+enum { BRIEF_MARK_MS = 10 * 1000 };
 
 /* What a fetch brings is as old as its start: it is kept only if its key was not invalidated since. Keys that
  * share a slot cost each other a store, never a wrong byte. */
@@ -80,36 +66,49 @@ static void drop_fallen(struct cache *c, struct object *fallen[2])
 
 /* ---- asking ---- */
 
-static bool flight_matches(struct flight *f, const struct cache_question *q, struct buf *scratch)
+static bool flight_matches(struct flight *f, const struct config *cfg, const struct http_head *head,
+                           bool only_stored, struct buf *scratch)
 {
     const struct flight_request *what = flight_what(f);
-    if (what->only_stored && !q->only_stored) /* it will not ask the origin */
+    if (what->only_stored && !only_stored) /* it will not ask the origin */
         return false;
-    if (what->method != q->what.method && !(what->method == METHOD_GET && q->what.method == METHOD_HEAD))
+    if (what->method != head->method && !(what->method == METHOD_GET && head->method == METHOD_HEAD))
         return false;
     if (!what->variant_known || what->names.len == 0)
         return true;
     scratch->len = 0;
-    policy_vary_key(q->env->loop->config, what->names, q->what.head, scratch);
+    policy_vary_key(cfg, what->names, head, scratch);
     return !scratch->failed && span_eq(buf_span(scratch), what->variant);
 }
 
-static struct flight *find_flight(struct entry *e, const struct cache_question *q, struct buf *scratch)
+struct flight *cache_find_flight(const struct entry *e, const struct config *cfg,
+                                 const struct http_head *head, bool only_stored, struct buf *scratch)
 {
+    if (e == NULL)
+        return NULL;
     list_each (n, &e->flights) {
         struct flight *f = flight_of_table_link(n);
-        if (flight_matches(f, q, scratch))
+        if (flight_matches(f, cfg, head, only_stored, scratch))
             return f;
     }
     return NULL;
 }
 
-static bool limit_flights(struct cache *c, struct loop *l)
+struct http_head cache_head_as_get(const struct http_head *head)
 {
-    if (atomic_load(&c->flights) < l->config->flight.max_flights)
+    struct http_head get = *head;
+    get.method = METHOD_GET;
+    get.method_text = SPAN("GET");
+    return get;
+}
+
+bool cache_may_start(const struct cache *c, const struct config *cfg, enum limit_name *limit)
+{
+    *limit = LIMIT_MAX_FLIGHTS;
+    if (atomic_load(&c->flights) >= cfg->flight.max_flights)
         return false;
-    metric_limit(l->metrics, MAX_FLIGHTS);
-    return true;
+    *limit = LIMIT_MAX_BYTES_TOTAL;
+    return !flight_is_air_full(cfg);
 }
 
 static void unlink_flight(struct cache *c, struct flight *f)
@@ -123,14 +122,17 @@ static void unlink_flight(struct cache *c, struct flight *f)
 
 /* Under the lock: a flight for the question, in the table but without a waiter. */
 static struct flight *make_flight(struct cache *c, struct shard *s, const struct cache_question *q,
-                                  enum origin_kind kind, struct object *stored, int *err)
+                                  enum origin_kind kind, struct object *stored, int *err,
+                                  enum limit_name *limit)
 {
     struct loop *l = q->env->loop;
     struct buf *scratch = loop_scratch(l);
     struct flight_request what = q->what;
     *err = ERR_BUSY;
-    if (limit_flights(c, l) || flight_limit_bytes(l))
+    if (!cache_may_start(c, l->config, limit)) {
+        metric_add(&l->metrics->limits[*limit], 1);
         return NULL;
+    }
     *err = ERR_NOMEM;
     struct entry *e = shard_find_or_add(s, what.key_hash, what.key);
     if (e == NULL)
@@ -163,14 +165,15 @@ static struct flight *make_flight(struct cache *c, struct shard *s, const struct
 
 /* Under the lock: a new flight, the question's waiter its leader. */
 static struct flight *start_flight(struct cache *c, struct shard *s, const struct cache_question *q,
-                                   struct object *stored, int *err)
+                                   struct object *stored, int *err, enum limit_name *limit)
 {
-    struct flight *f = make_flight(c, s, q, KIND_MISS, stored, err);
+    struct flight *f = make_flight(c, s, q, KIND_MISS, stored, err, limit);
     if (f == NULL)
         return NULL;
     q->waiter->is_leader = true;
     *err = flight_join(f, q->env->loop, q->waiter);
     if (*err != 0) {
+        *limit = q->waiter->limit;
         struct entry *e = flight_slot(f);
         unlink_flight(c, f);
         flight_discard(&f);
@@ -184,181 +187,102 @@ static struct flight *start_flight(struct cache *c, struct shard *s, const struc
 static struct flight *start_refresh(struct cache *c, struct shard *s, const struct cache_question *q,
                                     struct entry *e, struct object *stored)
 {
-    struct http_head get = *q->what.head;
+    struct http_head get = cache_head_as_get(q->what.head);
     struct cache_question as_get = *q;
+    enum limit_name limit;
     int err;
-    get.method = METHOD_GET;
-    get.method_text = SPAN("GET");
     as_get.what.method = METHOD_GET;
     as_get.what.head = &get;
     as_get.only_stored = false;
-    if (find_flight(e, &as_get, loop_scratch(q->env->loop)) != NULL)
+    if (cache_find_flight(e, q->env->loop->config, &get, false, loop_scratch(q->env->loop)) != NULL)
         return NULL;
-    return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err);
+    return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err, &limit);
 }
 
-static enum miss_reason why_missed(const struct entry *e, const struct object *o, int64_t now_ms)
+static double roll_the_dice(const struct cache_question *q)
 {
-    if (o != NULL && facts_reusable(&object_head(o)->facts, now_ms))
-        return MISSED_REQUEST;
-    if (o != NULL)
-        return (object_head(o)->facts.flags & FACT_NO_CACHE) ? MISSED_NO_CACHE : MISSED_EXPIRED;
-    return e != NULL && e->variants != NULL ? MISSED_VARY : MISSED_ABSENT;
-}
-
-static void answer_alone(const struct cache_question *q, struct object *stale, enum miss_reason reason,
-                         uint32_t epoch, struct cache_reply *out)
-{
-    *out = (struct cache_reply){.answer = CACHE_ALONE, .reason = reason, .epoch = epoch};
-    if (stale != NULL && q->what.method == METHOD_GET &&
-        (object_head(stale)->facts.flags & FACT_HAS_VALIDATOR))
-        out->object = object_ref(stale);
-}
-
-static void answer_stale(struct object *o, struct cache_reply *out)
-{
-    *out = (struct cache_reply){.answer = CACHE_STALE, .object = object_ref(o), .reason = out->reason};
-}
-
-/* The origin gave no answer a moment ago, or a limit of ours is reached: stale where that is allowed. */
-static void answer_failed(const struct config_route *route, struct object *o, int64_t now_ms, int err,
-                          struct cache_reply *out)
-{
-    out->answer = CACHE_FAILED;
-    if (o != NULL && policy_may_hide_error(route, &object_head(o)->facts, now_ms, err))
-        answer_stale(o, out);
-    out->err = err;
-}
-
-/* The origin failed a moment ago and is left alone. An error that it sent itself is nobody's but theirs who
- * had joined (DESIGN.md section 4): that one only spares the origin requests while stale may be served. */
-static bool answer_from_memory(const struct config_route *route, const struct entry *e, struct object *o,
-                               uint64_t mono_ms, int64_t now_ms, struct cache_reply *out)
-{
-    if (!entry_is_marked(e, MARK_ERROR, mono_ms))
-        return false;
-    struct cache_reply reply = *out;
-    if (o != NULL && policy_may_serve_stale(route, &object_head(o)->facts, now_ms, STALE_REVALIDATING))
-        answer_stale(o, &reply);
-    else
-        answer_failed(route, o, now_ms, e->mark_err, &reply);
-    if (reply.answer == CACHE_FAILED && e->mark_err == ERR_SERVER_ERROR)
-        return false;
-    reply.retry_after_s = (uint32_t)((e->mark_until_ms - mono_ms + 999) / 1000);
-    *out = reply;
-    return true;
-}
-
-static bool is_due_early(const struct cache_question *q, const struct entry *e, const struct object *o,
-                         int64_t now_ms)
-{
-    struct loop *l = q->env->loop;
+    if (q->what.route->early_refresh == 0)
+        return 1;
     uint64_t seed[2] = {q->what.key_hash, clock_mono_us()};
-    double chance = (double)((XXH3_64bits(seed, sizeof seed) >> 11) + 1) / 0x1p53; /* in (0, 1] */
-    return !entry_is_marked(e, MARK_ERROR, loop_now_ms(l)) &&
-           facts_due_early(&object_head(o)->facts, now_ms, (double)q->what.route->early_refresh, chance);
+    return (double)((XXH3_64bits(seed, sizeof seed) >> 11) + 1) / 0x1p53; /* in (0, 1] */
 }
 
+/* What was chosen, as the caller hears it. */
+static void put_reply(const struct cache_question *q, const struct choice *c, struct object *stored,
+                      struct cache_reply *out)
+{
+    static const enum cache_answer answers[] = {
+        [CHOICE_HIT] = CACHE_HIT,     [CHOICE_STALE] = CACHE_STALE, [CHOICE_FETCH] = CACHE_WAIT,
+        [CHOICE_ALONE] = CACHE_ALONE, [CHOICE_FAIL] = CACHE_FAILED,
+    };
+    bool validates = c->kind == CHOICE_ALONE && c->uses_stored && q->what.method == METHOD_GET &&
+                     (object_head(stored)->facts.flags & FACT_HAS_VALIDATOR);
+    bool serves = c->kind == CHOICE_HIT || c->kind == CHOICE_STALE;
+    *out = (struct cache_reply){.answer = answers[c->kind],
+                                .object = serves || validates ? object_ref(stored) : NULL,
+                                .reason = c->reason,
+                                .passed = c->passed,
+                                .err = c->err,
+                                .limit = c->limit,
+                                .retry_after_s = c->retry_after_s};
+}
+
+/* Under the lock: join the flight that fits, or start one and give it to be launched. */
 static struct flight *join_or_start(struct cache *c, struct shard *s, const struct cache_question *q,
-                                    struct entry *e, struct object *o, int64_t now_ms,
-                                    struct cache_reply *out)
+                                    const struct choice_question *asked, struct entry *e,
+                                    struct object *stored, struct choice *choice)
 {
     struct loop *l = q->env->loop;
-    struct flight *f = e != NULL ? find_flight(e, q, loop_scratch(l)) : NULL;
+    struct object *renewed = choice->uses_stored ? stored : NULL;
+    enum limit_name limit = 0;
     int err = 0;
+    struct flight *f = cache_find_flight(e, l->config, q->what.head, q->only_stored, loop_scratch(l));
     if (f != NULL) {
         q->waiter->is_leader = false;
         err = flight_join(f, l, q->waiter);
+        limit = q->waiter->limit;
         f = NULL;
     } else {
-        f = start_flight(c, s, q, o, &err);
+        f = start_flight(c, s, q, renewed, &err, &limit);
     }
     if (err != 0)
-        answer_failed(q->what.route, o, now_ms, err, out);
+        choice_deny(asked, stored != NULL ? &object_head(stored)->facts : NULL, err, limit, choice);
     return f;
 }
 
-/* Whether what is stored may be used at once though it is stale: by RFC 5861 section 3, or since the client
- * says so. */
-static bool is_stale_welcome(const struct config_route *route, const struct response_facts *facts,
-                             enum request_wish wish, int64_t now_ms)
-{
-    return wish != WISH_VALIDATED &&
-           (policy_may_serve_stale(route, facts, now_ms, STALE_REVALIDATING) ||
-            (wish == WISH_STALE && policy_may_serve_stale(route, facts, now_ms, STALE_WANTED)));
-}
-
-/* It wants nothing but what is stored (RFC 9111 section 5.2.1.7): `stale`, or what the disk has. */
-static struct flight *decide_only_stored(struct cache *c, struct shard *s, const struct cache_question *q,
-                                         struct entry *e, struct object *stale, int64_t now_ms,
-                                         struct cache_reply *out)
-{
-    if (stale != NULL) {
-        answer_stale(stale, out);
-        return NULL;
-    }
-    if (c->disk != NULL && q->may_join && !q->looked)
-        return join_or_start(c, s, q, e, NULL, now_ms, out);
-    out->answer = CACHE_FAILED;
-    out->err = ERR_NOT_STORED;
-    return NULL;
-}
-
-/* Everything that is decided under the lock. Gives a flight to launch, or NULL. */
+/* Everything that is decided under the lock, and done at once. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
                              struct cache_reply *out)
 {
     struct loop *l = q->env->loop;
-    const struct config *cfg = l->config;
-    int64_t now_ms = clock_wall_ms();
-    struct buf *scratch = loop_scratch(l);
+    struct choice_question asked = {
+        .config = l->config,
+        .route = q->what.route,
+        .head = q->what.head,
+        .may_join = q->may_join,
+        .only_new = q->only_new,
+        .only_stored = q->only_stored,
+        .may_look = c->disk != NULL && !q->looked,
+        .wants_range = q->waiter->wants_range,
+        .why_alone = q->why_alone,
+        .mono_ms = loop_now_ms(l),
+        .now_ms = clock_wall_ms(),
+        .chance = roll_the_dice(q),
+    };
+    struct choice choice;
+    struct flight *launch = NULL;
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
-    struct object *o = e != NULL ? entry_find_variant(e, cfg, q->what.head, now_ms, scratch) : NULL;
-    if (o != NULL && !policy_may_answer(q->what.head, &object_head(o)->facts))
-        o = NULL; /* neither served nor validated for this request */
-    const struct response_facts *facts = o != NULL ? &object_head(o)->facts : NULL;
-    enum request_wish wish = o != NULL ? policy_wish(cfg, q->what.head, facts, now_ms) : WISH_NONE;
-    bool judged_here = !policy_has_origin_condition(q->what.head); /* RFC 9111 section 4.3.2 */
-    bool may_serve = o != NULL && judged_here && wish != WISH_VALIDATED;
-    if (may_serve && !q->only_new && facts_reusable(facts, now_ms)) {
-        *out = (struct cache_reply){.answer = CACHE_HIT, .object = object_ref(o)};
-        bool early = q->what.route->early_refresh > 0 && q->may_join && is_due_early(q, e, o, now_ms);
-        return early ? start_refresh(c, s, q, e, o) : NULL;
-    }
-    *out = (struct cache_reply){.answer = CACHE_WAIT, .reason = why_missed(e, o, now_ms)};
-    bool stale_welcome = may_serve && is_stale_welcome(q->what.route, facts, wish, now_ms);
-    if (q->only_stored)
-        return decide_only_stored(c, s, q, e, stale_welcome ? o : NULL, now_ms, out);
-    if (!q->may_join) {
-        bool has_credentials = http_has(q->what.head, FIELD_AUTHORIZATION);
-        answer_alone(q, NULL, has_credentials ? MISSED_AUTHORIZATION : MISSED_REQUEST, epoch,
-                     out); /* a shared validation would not carry its credentials */
-        return NULL;
-    }
-    if (q->only_new) {
-        answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
-        return NULL;
-    }
-    bool too_large = e != NULL && entry_is_marked(e, MARK_TOO_LARGE, loop_now_ms(l));
-    if ((e != NULL && entry_is_marked(e, MARK_UNCACHEABLE, loop_now_ms(l))) ||
-        (too_large && q->waiter->wants_range)) {
-        answer_alone(q, o, MISSED_UNCACHEABLE, epoch, out);
-        return NULL;
-    }
-    if (too_large)
-        out->reason = MISSED_WINDOW;
-    if (e != NULL && answer_from_memory(q->what.route, e, o, loop_now_ms(l), now_ms, out))
-        return NULL;
-    if (stale_welcome) {
-        answer_stale(o, out);
-        return start_refresh(c, s, q, e, o);
-    }
-    if (!q->what.route->collapse) {
-        answer_alone(q, o, out->reason, epoch, out);
-        return NULL;
-    }
-    return join_or_start(c, s, q, e, o, now_ms, out);
+    struct object *stored =
+        e != NULL ? entry_find_variant(e, l->config, q->what.head, asked.now_ms, loop_scratch(l)) : NULL;
+    choice_make(&asked, e, stored != NULL ? &object_head(stored)->facts : NULL, &choice);
+    if (choice.kind == CHOICE_FETCH)
+        launch = join_or_start(c, s, q, &asked, e, stored, &choice);
+    put_reply(q, &choice, stored, out);
+    out->epoch = epoch;
+    if (choice.refreshes)
+        launch = start_refresh(c, s, q, e, stored);
+    return launch;
 }
 
 void cache_ask(struct cache *c, const struct cache_question *q, struct cache_reply *out)
@@ -412,7 +336,7 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
     if (usable && !fenced && facts_reusable(facts, now_ms))
         found = FOUND_ANSWER;
-    else if (usable && put && is_stale_welcome(what->route, facts, wish, now_ms))
+    else if (usable && put && choice_welcomes_stale(what->route, facts, wish, now_ms))
         found = FOUND_AGAIN; /* to be served stale at once, and refreshed */
     if (found != FOUND_VALIDATE)
         unlink_flight(c, f);

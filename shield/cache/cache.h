@@ -41,10 +41,11 @@ struct cache_question {
     struct flight_request what; /* config, route, key, key_hash, method, head, host, path_query, origin_index;
                                  * kind and the rest are set here */
     struct flight_waiter *waiter;
-    bool may_join;    /* false: Authorization and the like; answered from the store or CACHE_ALONE */
-    bool only_stored; /* answered from what is stored, or ERR_NOT_STORED */
-    bool looked;      /* with only_stored: the disk had nothing a moment ago */
-    bool only_new;    /* released before: do not join, but a conditional request may still spare bytes */
+    bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
+    enum pass_reason why_alone; /* without may_join */
+    bool only_stored;           /* answered from what is stored, or ERR_NOT_STORED */
+    bool looked;                /* with only_stored: the disk had nothing a moment ago */
+    bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
 };
 
 struct cache_reply {
@@ -52,7 +53,9 @@ struct cache_reply {
     struct object *object;
     uint32_t epoch;          /* with CACHE_ALONE: for flight_request */
     enum miss_reason reason; /* when not a hit */
+    enum pass_reason passed; /* with CACHE_ALONE */
     int err;
+    enum limit_name limit;  /* with ERR_BUSY */
     uint32_t retry_after_s; /* with ERR_UNAVAILABLE */
 };
 

@@ -11,12 +11,18 @@
 #include "common/netaddr.h"
 
 enum ctl_exit { CTL_OK, CTL_FAILED, CTL_USAGE };
+enum { CTL_HEADERS = 64 };
 
 struct ctl {
     const char *admin_text; /* ADDR as given, for messages */
     struct netaddr admin;
     struct buf token; /* empty: none is sent */
     bool json;        /* answer as JSON instead of text */
+
+    /* explain: the request in question */
+    const char *url, *method; /* method NULL: GET */
+    const char *headers[CTL_HEADERS];
+    unsigned n_headers;
 };
 
 /* The first token of the file (as admin.token_file: one a line, '#' comments). False after saying why. */
@@ -43,6 +49,7 @@ enum ctl_exit ctl_print_json(const json_t *value);
 /* The commands. */
 enum ctl_exit ctl_stats(const struct ctl *c);
 enum ctl_exit ctl_flights(const struct ctl *c);
+enum ctl_exit ctl_explain(const struct ctl *c);
 enum ctl_exit ctl_metrics(const struct ctl *c);
 enum ctl_exit ctl_ready(const struct ctl *c);
 enum ctl_exit ctl_version(const struct ctl *c);

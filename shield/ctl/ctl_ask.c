@@ -195,6 +195,8 @@ static const char *remedy_for(const struct ctl *c, int status)
 {
     if (status == 401)
         return c->token.len == 0 ? "give --token-file FILE" : "the token is not one of admin.token_file";
+    if (status == 400)
+        return "shieldctl --help shows how it is written";
     if (status == 404)
         return "is it shield's admin port, of a version that has this?";
     return "see shield's log";

@@ -12,18 +12,22 @@ static const struct command {
     const char *name;
     enum ctl_exit (*run)(const struct ctl *c);
     const char *help;
+    bool takes_url;
 } commands[] = {
-    {"stats", ctl_stats, "What it has done so far, and what it holds."},
-    {"flights", ctl_flights, "The origin fetches that run now, oldest first."},
-    {"metrics", ctl_metrics, "All metrics, as Prometheus reads them."},
-    {"ready", ctl_ready, "Whether it takes traffic: exit code 0 when it does, 1 when not."},
-    {"version", ctl_version, "The versions of this program and of the shield."},
+    {"stats", ctl_stats, "What it has done so far, and what it holds.", false},
+    {"flights", ctl_flights, "The origin fetches that run now, oldest first.", false},
+    {"explain", ctl_explain,
+     "explain URL [-X METHOD] [-H 'NAME: VALUE']...: what would become of it, and why.", true},
+    {"metrics", ctl_metrics, "All metrics, as Prometheus reads them.", false},
+    {"ready", ctl_ready, "Whether it takes traffic: exit code 0 when it does, 1 when not.", false},
+    {"version", ctl_version, "The versions of this program and of the shield.", false},
 };
 
 static const struct option options[] = {
-    {"admin", required_argument, NULL, 'a'}, {"token-file", required_argument, NULL, 't'},
-    {"json", no_argument, NULL, 'j'},        {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    {"admin", required_argument, NULL, 'a'},  {"token-file", required_argument, NULL, 't'},
+    {"json", no_argument, NULL, 'j'},         {"method", required_argument, NULL, 'X'},
+    {"header", required_argument, NULL, 'H'}, {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 };
 
 const char *ctl_own_version(void)
@@ -43,6 +47,8 @@ static void print_help(void)
            "                     default %s.\n"
            "  --token-file FILE  Send the first token of this file; like admin.token_file.\n"
            "  --json             Answer in JSON.\n"
+           "  -X, --method NAME  Of the request to explain; default GET.\n"
+           "  -H, --header LINE  A field of it, as 'Accept-Encoding: br'; as often as needed.\n"
            "  -V, --version      Print the version of this program and exit.\n"
            "  -h, --help         Print this and exit.\n\n"
            "Exit codes: 0 ok, 1 it could not be done (stderr says why), 2 wrong usage.\n",
@@ -66,7 +72,7 @@ static const struct command *find_command(const char *name)
 /* With -V or -h there is nothing left to do: *done. */
 static enum ctl_exit read_options(int argc, char **argv, struct ctl *c, const char **token_file, bool *done)
 {
-    for (int o; (o = getopt_long(argc, argv, "hV", options, NULL)) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, "hVX:H:", options, NULL)) != -1;) {
         switch (o) {
         case 'a':
             c->admin_text = optarg;
@@ -76,6 +82,14 @@ static enum ctl_exit read_options(int argc, char **argv, struct ctl *c, const ch
             break;
         case 'j':
             c->json = true;
+            break;
+        case 'X':
+            c->method = optarg;
+            break;
+        case 'H':
+            if (c->n_headers == CTL_HEADERS)
+                return usage("-H", "64 fields at most");
+            c->headers[c->n_headers++] = optarg;
             break;
         case 'V':
             printf("shieldctl %s\n", ctl_own_version());
@@ -106,8 +120,14 @@ int main(int argc, char **argv)
     const struct command *command = find_command(argv[optind]);
     if (command == NULL)
         return usage(argv[optind], "no such command");
-    if (optind + 1 < argc)
-        return usage(argv[optind + 1], "one word too many");
+    int last = optind + (command->takes_url ? 1 : 0);
+    if (last >= argc)
+        return usage(command->name, "give it a URL");
+    if (last + 1 < argc)
+        return usage(argv[last + 1], "one word too many");
+    if (!command->takes_url && (c.method != NULL || c.n_headers > 0))
+        return usage(command->name, "-X and -H are for explain");
+    c.url = argv[last];
     const char *fault = netaddr_parse(span_of(c.admin_text), &c.admin);
     if (fault != NULL)
         return usage(c.admin_text, fault);

@@ -119,9 +119,14 @@ void flight_discard(struct flight **slot)
     flight_unref(f);
 }
 
+bool flight_is_air_full(const struct config *cfg)
+{
+    return object_air_bytes() >= cfg->flight.max_bytes_total;
+}
+
 bool flight_limit_bytes(struct loop *l)
 {
-    if (object_air_bytes() < l->config->flight.max_bytes_total)
+    if (!flight_is_air_full(l->config))
         return false;
     metric_limit(l->metrics, MAX_BYTES_TOTAL);
     return true;

@@ -53,6 +53,7 @@ struct flight_waiter {
     uint64_t told_bytes;                       /* private: what it has been told of */
     const struct flight_interim *last_interim; /* private: what it has taken */
     int err;
+    enum limit_name limit;  /* with ERR_BUSY: which bound */
     uint32_t retry_after_s; /* with FLIGHT_FAILED: what the origin asked for; 0: nothing */
     uint64_t joined_us;
     uint64_t position; /* it needs nothing below: moved by flight_waiter_read_to */
@@ -134,14 +135,17 @@ void flight_launch(struct flight *f);
 /* Drop a flight that was never launched. */
 void flight_discard(struct flight **slot);
 
-/* Whether all bodies in the air have reached flight.max_bytes_total, and counts it: no new fetch is started
- * then, and those that run hold a chunk each at most. */
+/* Whether all bodies in the air have reached flight.max_bytes_total: no new fetch is started then, and those
+ * that run hold a chunk each at most. flight_limit_bytes counts it. Any thread. */
+bool flight_is_air_full(const struct config *cfg);
 bool flight_limit_bytes(struct loop *l);
 
 /* Join: from any loop, under the table's lock for a shared flight. Sets *w up and always follows with an
  * event on the calling loop from a later turn. ERR_BUSY when flight.max_waiters or max_waiters_total is
- * reached. */
+ * reached: w->limit says which. */
 int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w);
+/* Whether one more may join, under the same lock; else *limit says which bound is reached. */
+bool flight_may_join(const struct flight *f, const struct config *cfg, enum limit_name *limit);
 
 /* Leave: on the waiter's loop, at once and final. */
 void flight_leave(struct flight_waiter *w);

@@ -25,6 +25,7 @@ static void unlink_waiter(struct flight *f, struct flight_waiter *w)
 static void dismiss(struct flight *f, struct flight_waiter *w, enum flight_event ev, int err)
 {
     w->err = err;
+    w->limit = LIMIT_MAX_QUEUED; /* of the errors that come from a fetch, ERR_BUSY is its gate's */
     unlink_waiter(f, w);
     w->on_event(w, ev);
 }
@@ -179,16 +180,20 @@ void flight_count_collapsed(struct flight *f, struct loop *here)
         metric_move(here->metrics, COLLAPSED, atomic_exchange(&f->uncounted, 0));
 }
 
+bool flight_may_join(const struct flight *f, const struct config *cfg, enum limit_name *limit)
+{
+    *limit = LIMIT_MAX_WAITERS;
+    if (atomic_load(&f->waiters) >= cfg->flight.max_waiters)
+        return false;
+    *limit = LIMIT_MAX_WAITERS_TOTAL;
+    return atomic_load(&waiters_total) < cfg->flight.max_waiters_total;
+}
+
 int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
 {
     REQUIRE(loop_is_current(here) && w->flight == NULL);
-    const struct config *cfg = here->config;
-    if (atomic_load(&f->waiters) >= cfg->flight.max_waiters) {
-        metric_limit(here->metrics, MAX_WAITERS);
-        return ERR_BUSY;
-    }
-    if (atomic_load(&waiters_total) >= cfg->flight.max_waiters_total) {
-        metric_limit(here->metrics, MAX_WAITERS_TOTAL);
+    if (!flight_may_join(f, here->config, &w->limit)) {
+        metric_add(&here->metrics->limits[w->limit], 1);
         return ERR_BUSY;
     }
     atomic_fetch_add(&waiters_total, 1);

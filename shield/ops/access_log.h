@@ -23,7 +23,7 @@ struct access_entry {
     uint64_t sent_bytes; /* of the body */
     enum request_result result;
     const char *fate;   /* of a waiter, or NULL */
-    const char *reason; /* of a miss or pass, or NULL */
+    const char *reason; /* of a miss, pass or refusal, or NULL */
     const char *error;  /* NULL when none */
     int64_t wait_us;    /* on a flight until its head; -1: did not wait */
 };

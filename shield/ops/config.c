@@ -126,6 +126,7 @@ static void config_free(struct config *c)
     config_free_routes(c);
     for (uint32_t o = 0; o < c->n_origins; o++)
         free(c->origins[o].name);
+    tokens_free(&c->debug_tokens);
     free(c->node_id);
     free(c->node_pseudonym);
     free(c);
@@ -137,6 +138,13 @@ void config_unref(struct config **slot)
     *slot = NULL;
     if (c != NULL && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
         config_free(c);
+}
+
+int config_read_tokens(struct config *c, struct buf *errors)
+{
+    if (c->debug_token_file[0] == '\0')
+        return 0;
+    return tokens_read(&c->debug_tokens, "debug.token_file", c->debug_token_file, errors);
 }
 
 struct config *config_for_test(void)

@@ -13,6 +13,7 @@
 #include "common/buf.h"
 #include "common/http1.h"
 #include "common/netaddr.h"
+#include "shield/ops/tokens.h"
 
 enum { CONFIG_MAX_ORIGINS = 64, CONFIG_MAX_SERVERS = 32, CONFIG_MAX_LISTEN = 32, CONFIG_MAX_CIDRS = 256 };
 enum {
@@ -137,7 +138,8 @@ struct config {
     uint64_t drain_timeout_ms;
     char *access_log; /* "off", "stdout" or a path */
     char *debug_token_file;
-    char **hosts; /* lower case; NULL-terminated, never NULL; empty: all */
+    struct tokens *debug_tokens; /* config_read_tokens; NULL: none */
+    char **hosts;                /* lower case; NULL-terminated, never NULL; empty: all */
     struct config_cidrs edges_allow, edges_trusted, purge_allow;
 
     struct config_listen listen[CONFIG_MAX_LISTEN];
@@ -197,6 +199,10 @@ struct config_override {
  * reads files. */
 int config_load(struct config **out, const char *file, const struct config_override *overrides, size_t n,
                 struct buf *errors);
+
+/* Read debug.token_file into a config that was just loaded and nobody shares yet. Returns 0, or ERR_SYNTAX or
+ * ERR_NOMEM as tokens_read, with lines in `errors`. */
+int config_read_tokens(struct config *c, struct buf *errors);
 
 /* The same for -T: a config that has no origin yet loads too. Not to be served with. */
 int config_load_for_dump(struct config **out, const char *file, const struct config_override *overrides,

@@ -28,7 +28,7 @@ const struct directive directives[] = {
     { "admin.token_file", D_TEXT, AT(admin_token_file), "", NULL, NULL, D_LIVE, NULL,
       "File with the tokens that the admin port accepts." },
     { "debug.token_file", D_TEXT, AT(debug_token_file), "", NULL, NULL, D_LIVE, NULL,
-      "File with the tokens that the request field Shield-Debug accepts." },
+      "File with the tokens that the request field Shield-Debug accepts: such a request is told why." },
     { "edges.allow", D_CIDRS, AT(edges_allow), "", NULL, NULL, D_LIVE, NULL,
       "Address blocks that may connect; empty lets all." },
     { "edges.trusted", D_CIDRS, AT(edges_trusted), "", NULL, NULL, D_LIVE, NULL,

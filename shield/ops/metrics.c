@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/check.h"
+#include "common/err.h"
 #include "shield/ops/metrics_sum.h"
 
 #define COUNTER                     false
@@ -19,6 +20,8 @@ const char *const result_names[RESULT_COUNT] = {REQUEST_RESULTS(X_NAME)};
 const char *const fate_names[FATE_COUNT] = {WAITER_FATES(X_NAME)};
 const char *const kind_names[KIND_COUNT] = {ORIGIN_KINDS(X_NAME)};
 const char *const missed_names[MISSED_COUNT] = {MISS_REASONS(X_NAME)};
+const char *const passed_names[PASSED_COUNT] = {PASS_REASONS(X_NAME)};
+const char *const refused_names[REFUSED_COUNT] = {REFUSAL_REASONS(X_NAME)};
 const char *const limit_names[LIMIT_COUNT] = {LIMITS(X_NAME)};
 const char *const uncacheable_names[UNCACHEABLE_COUNT] = {UNCACHEABLE_REASONS(X_NAME)};
 #undef X_NAME
@@ -142,4 +145,61 @@ const char *miss_reason_name(enum miss_reason r)
 {
     REQUIRE(r < MISSED_COUNT);
     return missed_names[r];
+}
+
+const char *pass_reason_name(enum pass_reason r)
+{
+    REQUIRE(r < PASSED_COUNT);
+    return passed_names[r];
+}
+
+const char *refusal_reason_name(enum refusal_reason r)
+{
+    REQUIRE(r < REFUSED_COUNT);
+    return refused_names[r];
+}
+
+static enum refusal_reason refusal_of_limit(enum limit_name limit)
+{
+    switch (limit) {
+    case LIMIT_MAX_FLIGHTS:
+        return REFUSED_MAX_FLIGHTS;
+    case LIMIT_MAX_WAITERS:
+        return REFUSED_MAX_WAITERS;
+    case LIMIT_MAX_WAITERS_TOTAL:
+        return REFUSED_MAX_WAITERS_TOTAL;
+    case LIMIT_MAX_BYTES_TOTAL:
+        return REFUSED_MAX_BYTES_TOTAL;
+    default:
+        return REFUSED_MAX_QUEUED;
+    }
+}
+
+enum refusal_reason refusal_reason_of(int err, enum limit_name limit)
+{
+    switch (err) {
+    case ERR_BUSY:
+        return refusal_of_limit(limit);
+    case ERR_QUEUE_TIMEOUT:
+        return REFUSED_QUEUE_TIMEOUT;
+#define X(name)      \
+    case ERR_##name: \
+        return REFUSED_##name;
+        X(BAD_REQUEST)
+        X(CLIENT_TIMEOUT)
+        X(HEAD_TOO_LARGE)
+        X(TOO_MANY_FIELDS)
+        X(URI_TOO_LONG)
+        X(CONTENT_TOO_LARGE)
+        X(VERSION)
+        X(NOT_IMPLEMENTED)
+        X(METHOD)
+        X(MISDIRECTED)
+        X(FORBIDDEN)
+        X(LOOP)
+        X(NOMEM)
+#undef X
+    default:
+        return REFUSED_NONE;
+    }
 }

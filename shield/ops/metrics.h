@@ -55,8 +55,34 @@
     X(NO_CACHE, "no_cache")           \
     X(UNCACHEABLE, "uncacheable")     \
     X(AUTHORIZATION, "authorization") \
+    X(CONDITION, "condition")         \
     X(WINDOW, "window")               \
     X(REQUEST, "request")
+
+/* Why we answered with an error of our own making: a mistake of the client's by the error's name, or one of
+ * our bounds by its own. What the origin did wrong is none of these. */
+#define REFUSAL_REASONS(X)                           \
+    X(NONE, "none")                                  \
+    X(BAD_REQUEST, "bad_request")                    \
+    X(CLIENT_TIMEOUT, "client_timeout")              \
+    X(HEAD_TOO_LARGE, "head_too_large")              \
+    X(TOO_MANY_FIELDS, "too_many_fields")            \
+    X(URI_TOO_LONG, "uri_too_long")                  \
+    X(CONTENT_TOO_LARGE, "content_too_large")        \
+    X(VERSION, "version")                            \
+    X(NOT_IMPLEMENTED, "not_implemented")            \
+    X(METHOD, "method")                              \
+    X(MISDIRECTED, "misdirected")                    \
+    X(FORBIDDEN, "forbidden")                        \
+    X(ROUTE, "route")                                \
+    X(LOOP, "loop")                                  \
+    X(NOMEM, "no_memory")                            \
+    X(MAX_FLIGHTS, "flight.max_flights")             \
+    X(MAX_WAITERS, "flight.max_waiters")             \
+    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total") \
+    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")     \
+    X(MAX_QUEUED, "origins.max_queued")              \
+    X(QUEUE_TIMEOUT, "origins.queue_timeout")
 
 /* Bounds of the config that can be reached, by the same name. */
 #define LIMITS(X)                                    \
@@ -144,6 +170,9 @@ enum origin_kind { ORIGIN_KINDS(X_ID) KIND_COUNT };
 #define X_ID(id, ...) MISSED_##id,
 enum miss_reason { MISS_REASONS(X_ID) MISSED_COUNT };
 #undef X_ID
+#define X_ID(id, ...) REFUSED_##id,
+enum refusal_reason { REFUSAL_REASONS(X_ID) REFUSED_COUNT };
+#undef X_ID
 #define X_ID(id, ...) LIMIT_##id,
 enum limit_name { LIMITS(X_ID) LIMIT_COUNT };
 #undef X_ID
@@ -158,7 +187,7 @@ struct metrics_origin {
 struct metrics_slot {
     _Atomic int64_t plain[METRIC_COUNT];
     _Atomic int64_t results[RESULT_COUNT], fates[FATE_COUNT], missed[MISSED_COUNT], limits[LIMIT_COUNT];
-    _Atomic int64_t uncacheable[UNCACHEABLE_COUNT];
+    _Atomic int64_t uncacheable[UNCACHEABLE_COUNT], passed[PASSED_COUNT], refused[REFUSED_COUNT];
     struct metrics_origin origins[CONFIG_MAX_ORIGINS];
     struct hist hists[HIST_COUNT];                               /* microseconds */
     struct hist durations[RESULT_COUNT];                         /* microseconds */
@@ -184,6 +213,12 @@ void metric_origin_duration(struct metrics_slot *slot, uint32_t origin, uint64_t
 const char *request_result_name(enum request_result r);
 const char *waiter_fate_name(enum waiter_fate f);
 const char *miss_reason_name(enum miss_reason r);
+const char *pass_reason_name(enum pass_reason r);
+const char *refusal_reason_name(enum refusal_reason r);
+
+/* The refusal that answering with `err` is, `limit` telling which bound ERR_BUSY is about; REFUSED_NONE for
+ * what the origin did. */
+enum refusal_reason refusal_reason_of(int err, enum limit_name limit);
 
 /* The sum of one plain metric over all slots. Any thread. */
 int64_t metrics_total(enum metric m);

@@ -121,6 +121,10 @@ void metrics_render_json(struct buf *out, const struct config *cfg)
     buf_put_lit(out, ",");
     put_counters(out, "misses_total", missed_names, 0, MISSED_COUNT, SLOT_AT(missed));
     buf_put_lit(out, ",");
+    put_counters(out, "passes_total", passed_names, PASSED_NONE + 1, PASSED_COUNT, SLOT_AT(passed));
+    buf_put_lit(out, ",");
+    put_counters(out, "refusals_total", refused_names, REFUSED_NONE + 1, REFUSED_COUNT, SLOT_AT(refused));
+    buf_put_lit(out, ",");
     put_counters(out, "limit_reached_total", limit_names, 0, LIMIT_COUNT, SLOT_AT(limits));
     buf_put_lit(out, ",");
     put_counters(out, "uncacheable_total", uncacheable_names, UNCACHEABLE_NONE + 1, UNCACHEABLE_COUNT,

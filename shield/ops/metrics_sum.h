@@ -23,6 +23,8 @@ extern const char *const result_names[RESULT_COUNT];
 extern const char *const fate_names[FATE_COUNT];
 extern const char *const kind_names[KIND_COUNT];
 extern const char *const missed_names[MISSED_COUNT];
+extern const char *const passed_names[PASSED_COUNT];   /* [PASSED_NONE] is no reason: left out */
+extern const char *const refused_names[REFUSED_COUNT]; /* [REFUSED_NONE] as well */
 extern const char *const limit_names[LIMIT_COUNT];
 extern const char *const uncacheable_names[UNCACHEABLE_COUNT]; /* [UNCACHEABLE_NONE] is no reason: left out */
 extern const char *const class_names[6];

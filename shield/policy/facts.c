@@ -33,6 +33,34 @@ int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms)
     return saturating_sub(f->lifetime_ms, facts_age_ms(f, now_ms));
 }
 
+const char *facts_lifetime_source(const struct response_facts *f)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        LIFETIME_SOURCES(X)
+#undef X
+    };
+    uint32_t source = (f->flags & FACT_SOURCE_MASK) >> FACT_SOURCE_SHIFT;
+    return names[source < LIFETIME_SOURCES_COUNT ? source : LIFETIME_UNTOLD];
+}
+
+const char *facts_lifetime_field(const struct response_facts *f)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        LIFETIME_FIELDS(X)
+#undef X
+    };
+    switch ((f->flags & FACT_SOURCE_MASK) >> FACT_SOURCE_SHIFT) {
+    case LIFETIME_S_MAXAGE:
+    case LIFETIME_MAX_AGE:
+    case LIFETIME_MALFORMED:
+        return names[(f->flags & FACT_FIELD_MASK) >> FACT_FIELD_SHIFT];
+    default:
+        return NULL;
+    }
+}
+
 bool facts_reusable(const struct response_facts *f, int64_t now_ms)
 {
     return !(f->flags & FACT_NO_CACHE) && facts_ttl_ms(f, now_ms) > 0;

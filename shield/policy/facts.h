@@ -19,6 +19,43 @@ enum fact_flag {
     FACT_REQUEST_COOKIE = 1u << 7, /* the request that fetched it had Cookie */
 };
 
+/* Where the lifetime came from, the route's bounds by their names in the configuration: in the flags too,
+ * above the others. */
+#define LIFETIME_SOURCES(X)       \
+    X(UNTOLD, "none")             \
+    X(S_MAXAGE, "s-maxage")       \
+    X(MAX_AGE, "max-age")         \
+    X(EXPIRES, "Expires")         \
+    X(HEURISTIC, "heuristic")     \
+    X(MALFORMED, "malformed")     \
+    X(TTL, "ttl")                 \
+    X(TTL_DEFAULT, "ttl_default") \
+    X(TTL_MIN, "ttl_min")         \
+    X(TTL_MAX, "ttl_max")         \
+    X(TTL_BY_STATUS, "ttl_by_status")
+
+enum lifetime_source {
+#define X(name, text) LIFETIME_##name,
+    LIFETIME_SOURCES(X)
+#undef X
+        LIFETIME_SOURCES_COUNT
+};
+enum { FACT_SOURCE_SHIFT = 24, FACT_SOURCE_MASK = 0xf << FACT_SOURCE_SHIFT };
+
+/* The field whose directives governed the response (RFC 9213), above that. */
+#define LIFETIME_FIELDS(X)                          \
+    X(CACHE_CONTROL, "Cache-Control")               \
+    X(SHIELD_CACHE_CONTROL, "Shield-Cache-Control") \
+    X(CDN_CACHE_CONTROL, "CDN-Cache-Control")       \
+    X(SURROGATE_CONTROL, "Surrogate-Control")
+
+enum lifetime_field {
+#define X(name, text) LIFETIME_IN_##name,
+    LIFETIME_FIELDS(X)
+#undef X
+};
+enum { FACT_FIELD_SHIFT = 28, FACT_FIELD_MASK = 0x3 << FACT_FIELD_SHIFT };
+
 struct response_facts {
     int64_t request_ms, response_ms; /* when the request left, when the head arrived */
     int64_t initial_age_ms;          /* corrected_initial_age, RFC 9111 section 4.2.3 */
@@ -31,6 +68,13 @@ struct response_facts {
 
 /* current_age, RFC 9111 section 4.2.3; never negative. */
 int64_t facts_age_ms(const struct response_facts *f, int64_t now_ms);
+
+/* "s-maxage"; "none" also for what was stored before this was noted. */
+const char *facts_lifetime_source(const struct response_facts *f);
+
+/* "CDN-Cache-Control": of a lifetime that a directive gave, malformed or not, the field it was in; else
+ * NULL. */
+const char *facts_lifetime_field(const struct response_facts *f);
 
 /* What is left of the lifetime; negative once stale. */
 int64_t facts_ttl_ms(const struct response_facts *f, int64_t now_ms);

@@ -84,12 +84,15 @@ struct cache_status {
     int64_t ttl_s; /* may be negative */
     bool stored;
     int collapsed;      /* 0: not told, 1: collapsed, -1: collapsed=?0 */
+    struct span key;    /* shown as it is; empty: not told */
     const char *detail; /* token or NULL */
 };
 void policy_put_cache_status(struct buf *out, const struct config *cfg, const struct cache_status *s);
 
 /* "Proxy-Status: shield; error=..." (RFC 9209 section 2.3) and a fitting Retry-After for an answer of our own
- * with `err`; fields with CRLF. retry_after_s 0: the field is left out. */
-void policy_put_own_error(struct buf *out, const struct config *cfg, int err, uint32_t retry_after_s);
+ * with `err`; fields with CRLF. retry_after_s 0: the field is left out. `details`: text without quotes or
+ * NULL. */
+void policy_put_own_error(struct buf *out, const struct config *cfg, int err, uint32_t retry_after_s,
+                          const char *details);
 
 #endif

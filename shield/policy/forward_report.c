@@ -27,6 +27,22 @@ static const char *fwd_token(enum cache_status_fwd fwd) /* RFC 9211 section 2.2 
     return NULL;
 }
 
+/* An sf-string (RFC 9651 section 3.3.3), which holds printable ASCII only: other bytes as %XX. */
+static void put_sf_string(struct buf *out, struct span s)
+{
+    buf_put_lit(out, "\"");
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char b = (unsigned char)s.p[i];
+        if (b == '"' || b == '\\')
+            buf_put_lit(out, "\\");
+        if (b < 0x20 || b > 0x7e)
+            buf_printf(out, "%%%02X", b);
+        else
+            buf_put(out, &s.p[i], 1);
+    }
+    buf_put_lit(out, "\"");
+}
+
 void policy_put_cache_status(struct buf *out, const struct config *cfg, const struct cache_status *s)
 {
     const char *fwd = fwd_token(s->fwd);
@@ -49,6 +65,10 @@ void policy_put_cache_status(struct buf *out, const struct config *cfg, const st
         buf_put_lit(out, "; stored");
     if (s->collapsed != 0)
         buf_put_span(out, s->collapsed > 0 ? SPAN("; collapsed") : SPAN("; collapsed=?0"));
+    if (s->key.len > 0) {
+        buf_put_lit(out, "; key=");
+        put_sf_string(out, s->key);
+    }
     if (s->detail != NULL) {
         buf_put_lit(out, "; detail=");
         buf_put_span(out, span_of(s->detail));
@@ -98,13 +118,18 @@ static const char *const proxy_errors[ERR_COUNT] = {
     [ERR_SYSTEM] = "proxy_internal_error",
 };
 
-void policy_put_own_error(struct buf *out, const struct config *cfg, int err, uint32_t retry_after_s)
+void policy_put_own_error(struct buf *out, const struct config *cfg, int err, uint32_t retry_after_s,
+                          const char *details)
 {
     REQUIRE(err > 0 && err < ERR_COUNT && proxy_errors[err] != NULL);
     buf_put_lit(out, "Proxy-Status: ");
     buf_put_span(out, span_of(cfg->node_id));
     buf_put_lit(out, "; error=");
     buf_put_span(out, span_of(proxy_errors[err]));
+    if (details != NULL) {
+        buf_put_lit(out, "; details=");
+        put_sf_string(out, span_of(details));
+    }
     buf_put_lit(out, "\r\n");
     if (retry_after_s == 0)
         return;

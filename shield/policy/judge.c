@@ -28,7 +28,8 @@ struct judgement {
     const struct config_route *route;
     const struct http_head *request, *response;
     struct cache_control cc; /* of the field that governs the response */
-    bool obeys_expires;      /* that is Cache-Control, and there is an Expires beside it */
+    enum http_field_id governing;
+    bool obeys_expires; /* that is Cache-Control, and there is an Expires beside it */
     struct validators validators;
     int64_t request_ms, response_ms;
     int64_t date_s;   /* Date, or when the response was received: RFC 9110 section 6.6.1 */
@@ -149,21 +150,42 @@ static int64_t heuristic_lifetime_s(const struct judgement *j)
     return MIN((j->date_s - j->validators.last_modified_s) / 10, HEURISTIC_MAX_S);
 }
 
+static void note_source(enum lifetime_source source, uint32_t *flags)
+{
+    *flags = (*flags & ~(uint32_t)FACT_SOURCE_MASK) | (uint32_t)source << FACT_SOURCE_SHIFT;
+}
+
+static int64_t come_from(enum lifetime_source source, int64_t seconds, uint32_t *flags)
+{
+    note_source(source, flags);
+    return seconds;
+}
+
+static void note_field(enum http_field_id governing, uint32_t *flags)
+{
+    enum lifetime_field field = governing == FIELD_SHIELD_CACHE_CONTROL ? LIFETIME_IN_SHIELD_CACHE_CONTROL
+                                : governing == FIELD_CDN_CACHE_CONTROL  ? LIFETIME_IN_CDN_CACHE_CONTROL
+                                : governing == FIELD_SURROGATE_CONTROL  ? LIFETIME_IN_SURROGATE_CONTROL
+                                                                        : LIFETIME_IN_CACHE_CONTROL;
+    *flags |= (uint32_t)field << FACT_FIELD_SHIFT;
+}
+
 /* freshness_lifetime, RFC 9111 section 4.2.1. */
 static int64_t lifetime_s(const struct judgement *j, uint32_t *flags)
 {
     if (j->cc.flags & CC_MALFORMED)
-        return 0;
+        return come_from(LIFETIME_MALFORMED, 0, flags);
     if (j->cc.s_maxage_s != CC_ABSENT)
-        return j->cc.s_maxage_s;
+        return come_from(LIFETIME_S_MAXAGE, j->cc.s_maxage_s, flags);
     if (j->cc.max_age_s != CC_ABSENT)
-        return j->cc.max_age_s;
+        return come_from(LIFETIME_MAX_AGE, j->cc.max_age_s, flags);
     if (j->obeys_expires)
-        return expires_lifetime_s(j);
+        return come_from(LIFETIME_EXPIRES, expires_lifetime_s(j), flags);
     int64_t guess_s = heuristic_lifetime_s(j);
-    if (guess_s > 0)
-        *flags |= FACT_HEURISTIC;
-    return guess_s;
+    if (guess_s == 0)
+        return 0;
+    *flags |= FACT_HEURISTIC;
+    return come_from(LIFETIME_HEURISTIC, guess_s, flags);
 }
 
 /* The Age field: of several members the first counts, an invalid one is ignored (RFC 9111 section 5.1). */
@@ -223,11 +245,26 @@ static bool has_lifetime(const struct judgement *j, const struct response_facts 
 }
 
 /* The route's own lifetimes begin when the response arrives, whatever its age is then. */
-static void set_own_lifetime(struct judgement *j, struct response_facts *f, int64_t ttl_ms)
+static void set_own_lifetime(struct judgement *j, struct response_facts *f, enum lifetime_source source,
+                             int64_t ttl_ms)
 {
     f->lifetime_ms = f->initial_age_ms + ttl_ms;
+    note_source(source, &f->flags);
     f->flags &= ~(uint32_t)FACT_HEURISTIC;
     j->is_explicit = true;
+}
+
+static void clamp_lifetime(const struct config_route *r, struct response_facts *f)
+{
+    int64_t least_ms = f->initial_age_ms + r->ttl_min_ms, most_ms = f->initial_age_ms + r->ttl_max_ms;
+    if (r->ttl_min_ms >= 0 && f->status < 400 && f->lifetime_ms < least_ms) {
+        f->lifetime_ms = least_ms;
+        note_source(LIFETIME_TTL_MIN, &f->flags);
+    }
+    if (r->ttl_max_ms >= 0 && f->lifetime_ms > most_ms) {
+        f->lifetime_ms = most_ms;
+        note_source(LIFETIME_TTL_MAX, &f->flags);
+    }
 }
 
 /* DESIGN.md section 9: ttl replaces, ttl_default is for what has none, ttl_min and ttl_max clamp. An error is
@@ -237,20 +274,16 @@ static void set_route_lifetime(struct judgement *j, struct response_facts *f)
     const struct config_route *r = j->route;
     const struct config_status_ttl *by_status = ttl_of_status(r, f->status);
     if (by_status != NULL) {
-        set_own_lifetime(j, f, (int64_t)by_status->ttl_ms);
+        set_own_lifetime(j, f, LIFETIME_TTL_BY_STATUS, (int64_t)by_status->ttl_ms);
         return;
     }
     bool is_error = f->status >= 400;
     if (r->ttl_ms >= 0 && !is_error)
-        set_own_lifetime(j, f, r->ttl_ms);
+        set_own_lifetime(j, f, LIFETIME_TTL, r->ttl_ms);
     else if (r->ttl_default_ms >= 0 && !is_error && !has_lifetime(j, f))
-        set_own_lifetime(j, f, r->ttl_default_ms);
-    if (!has_lifetime(j, f))
-        return;
-    if (r->ttl_min_ms >= 0 && !is_error)
-        f->lifetime_ms = MAX(f->lifetime_ms, f->initial_age_ms + r->ttl_min_ms);
-    if (r->ttl_max_ms >= 0)
-        f->lifetime_ms = MIN(f->lifetime_ms, f->initial_age_ms + r->ttl_max_ms);
+        set_own_lifetime(j, f, LIFETIME_TTL_DEFAULT, r->ttl_default_ms);
+    if (has_lifetime(j, f))
+        clamp_lifetime(r, f);
 }
 
 static void gather_facts(struct judgement *j, struct response_facts *f)
@@ -264,6 +297,7 @@ static void gather_facts(struct judgement *j, struct response_facts *f)
         .last_modified_s = j->validators.last_modified_s,
         .status = j->response->status,
     };
+    note_field(j->governing, &f->flags);
     f->lifetime_ms = lifetime_s(j, &f->flags) * 1000;
     set_route_lifetime(j, f);
     if (j->cc.flags & CC_NO_CACHE)
@@ -302,13 +336,13 @@ static void gather(struct judgement *j, const struct config *cfg, const struct c
                             .response = response,
                             .request_ms = request_ms,
                             .response_ms = response_ms};
-    bool is_general = cache_control_govern(response, &j->cc) == FIELD_CACHE_CONTROL;
+    j->governing = cache_control_govern(response, &j->cc);
     struct withheld withheld;
     if ((j->cc.flags & (CC_PRIVATE_FIELDS | CC_NO_CACHE_FIELDS)) && !withheld_read(response, &withheld))
         widen_to_all(&j->cc);
     if (route->cache == CACHE_FORCE)
         j->cc.flags &= ~(CC_NO_STORE | CC_PRIVATE | CC_PRIVATE_FIELDS | CC_NO_CACHE | CC_NO_CACHE_FIELDS);
-    j->obeys_expires = is_general && http_has(response, FIELD_EXPIRES);
+    j->obeys_expires = j->governing == FIELD_CACHE_CONTROL && http_has(response, FIELD_EXPIRES);
     validators_of(response, response_ms / 1000, &j->validators);
     j->date_s = j->validators.date_s >= 0 ? j->validators.date_s : response_ms / 1000;
     j->is_explicit = j->cc.s_maxage_s != CC_ABSENT || j->cc.max_age_s != CC_ABSENT || j->obeys_expires;

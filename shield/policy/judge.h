@@ -84,17 +84,48 @@ enum request_kind {
                    * a no-store that is obeyed) */
     REQUEST_PASS, /* straight to the origin: other methods, GET or HEAD with content */
     REQUEST_OPTIONS, /* OPTIONS that may go no further: answered here (RFC 9110 section 7.6.2) */
+    REQUEST_FIXED,   /* answered here with what its route has ready */
     REQUEST_REFUSE,  /* answered here with err: CONNECT, TRACE, a loop */
+};
+
+/* Why a request goes past the cache, to the origin and shared with nobody; `passes_total{reason}` has the
+ * same names. */
+#define PASS_REASONS(X)               \
+    X(NONE, "none")                   \
+    X(METHOD, "method")               \
+    X(CONTENT, "content")             \
+    X(AUTHORIZATION, "authorization") \
+    X(CONDITION, "condition")         \
+    X(NO_STORE, "no_store")           \
+    X(ROUTE, "route")                 \
+    X(COLLAPSE, "collapse")           \
+    X(KEY, "key")                     \
+    X(UNCACHEABLE, "uncacheable")     \
+    X(RANGE, "range")
+
+enum pass_reason {
+#define X(name, text) PASSED_##name,
+    PASS_REASONS(X)
+#undef X
+        PASSED_COUNT
 };
 
 struct request_verdict {
     enum request_kind kind;
-    int err; /* REQUEST_REFUSE: ERR_METHOD, ERR_LOOP, ERR_MISDIRECTED */
+    enum pass_reason why; /* REQUEST_SOLO, REQUEST_PASS */
+    int err;              /* REQUEST_REFUSE: ERR_METHOD, ERR_LOOP, ERR_MISDIRECTED */
 };
 
 /* Sort a request; `has_content` tells whether a body follows its head. */
 void policy_sort_request(const struct config *cfg, const struct http_head *request, bool has_content,
                          struct request_verdict *out);
+
+/* What its route makes of a sorted request: an answer that is ready (redirect, answer, deny), or a pass
+ * (cache: off). */
+void policy_sort_by_route(const struct config_route *route, struct request_verdict *v);
+
+/* What would be looked up is passed instead: the cache has no place for it. */
+void policy_pass_by(struct request_verdict *v, enum pass_reason why);
 
 /* Whether a non-error response to `request_method` invalidates what is stored for the URI (RFC 9111
  * section 4.4). */

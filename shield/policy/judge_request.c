@@ -129,21 +129,45 @@ static int why_refused(const struct config *cfg, const struct http_head *request
     return 0;
 }
 
+static void settle(struct request_verdict *out, enum request_kind kind, enum pass_reason why)
+{
+    out->kind = kind;
+    out->why = why;
+}
+
 void policy_sort_request(const struct config *cfg, const struct http_head *request, bool has_content,
                          struct request_verdict *out)
 {
-    out->err = why_refused(cfg, request);
+    bool is_get = request->method == METHOD_GET || request->method == METHOD_HEAD;
+    *out = (struct request_verdict){.err = why_refused(cfg, request)};
     if (out->err != 0)
         out->kind = REQUEST_REFUSE;
     else if (may_not_go_further(request))
         out->kind = REQUEST_OPTIONS;
-    else if ((request->method != METHOD_GET && request->method != METHOD_HEAD) || has_content)
-        out->kind = REQUEST_PASS;
-    else if (http_has(request, FIELD_AUTHORIZATION) || policy_has_origin_condition(request) ||
-             wants_no_storing(cfg, request))
-        out->kind = REQUEST_SOLO;
+    else if (!is_get || has_content)
+        settle(out, REQUEST_PASS, is_get ? PASSED_CONTENT : PASSED_METHOD);
+    else if (http_has(request, FIELD_AUTHORIZATION))
+        settle(out, REQUEST_SOLO, PASSED_AUTHORIZATION);
+    else if (policy_has_origin_condition(request))
+        settle(out, REQUEST_SOLO, PASSED_CONDITION);
+    else if (wants_no_storing(cfg, request))
+        settle(out, REQUEST_SOLO, PASSED_NO_STORE);
     else
         out->kind = REQUEST_LOOKUP;
+}
+
+void policy_pass_by(struct request_verdict *v, enum pass_reason why)
+{
+    if (v->kind == REQUEST_LOOKUP || v->kind == REQUEST_SOLO)
+        settle(v, REQUEST_PASS, why);
+}
+
+void policy_sort_by_route(const struct config_route *route, struct request_verdict *v)
+{
+    if (v->kind != REQUEST_REFUSE && route->action != ACTION_PROXY)
+        settle(v, REQUEST_FIXED, PASSED_NONE);
+    else if (route->cache == CACHE_OFF)
+        policy_pass_by(v, PASSED_ROUTE);
 }
 
 bool policy_invalidates(enum http_method request_method, int status)

@@ -3,34 +3,39 @@
 #include "common/check.h"
 #include "common/err.h"
 
-bool policy_may_serve_stale(const struct config_route *route, const struct response_facts *facts,
-                            int64_t now_ms, enum stale_cause cause)
+uint32_t policy_stale_forbidden(const struct config_route *route, const struct response_facts *facts)
 {
     uint32_t forbidding = FACT_MUST_REVALIDATE | FACT_NO_CACHE;
     if (route->stale.obey_s_maxage)
         forbidding |= FACT_S_MAXAGE;
-    if (facts->flags & forbidding)
-        return false;
+    return facts->flags & forbidding;
+}
+
+int64_t policy_stale_window_ms(const struct config_route *route, const struct response_facts *facts,
+                               enum stale_cause cause)
+{
     int64_t sie_ms = route->stale.if_error_ms >= 0 ? route->stale.if_error_ms : facts->sie_ms;
     int64_t swr_ms = route->stale.while_revalidate_ms >= 0 ? route->stale.while_revalidate_ms : facts->swr_ms;
-    int64_t longest = sie_ms;
     switch (cause) {
     case STALE_REVALIDATING:
-        longest = swr_ms;
-        break;
+        return swr_ms;
     case STALE_ERROR:
         break;
     case STALE_WANTED:
-        longest = INT64_MAX;
-        break;
+        return INT64_MAX;
     case STALE_DISCONNECTED:
-        longest = MAX(longest, (int64_t)route->stale.if_disconnected_ms);
-        break;
+        return MAX(sie_ms, (int64_t)route->stale.if_disconnected_ms);
     case STALE_OVERLOADED:
-        longest = MAX(MAX(longest, swr_ms), (int64_t)route->stale.if_overloaded_ms);
-        break;
+        return MAX(MAX(sie_ms, swr_ms), (int64_t)route->stale.if_overloaded_ms);
     }
-    return -facts_ttl_ms(facts, now_ms) <= longest;
+    return sie_ms;
+}
+
+bool policy_may_serve_stale(const struct config_route *route, const struct response_facts *facts,
+                            int64_t now_ms, enum stale_cause cause)
+{
+    return policy_stale_forbidden(route, facts) == 0 &&
+           -facts_ttl_ms(facts, now_ms) <= policy_stale_window_ms(route, facts, cause);
 }
 
 bool policy_may_hide_error(const struct config_route *route, const struct response_facts *facts,

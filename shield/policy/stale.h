@@ -14,6 +14,12 @@ enum stale_cause {
     STALE_OVERLOADED,   /* a limit of ours: stale.if_overloaded, stale-while-revalidate, stale-if-error */
 };
 
+/* The FACT_ flags of `facts` that forbid serving it stale, whatever the cause; 0: none does. */
+uint32_t policy_stale_forbidden(const struct config_route *route, const struct response_facts *facts);
+/* How long behind its lifetime it may be served where nothing forbids that; -1: not at all. */
+int64_t policy_stale_window_ms(const struct config_route *route, const struct response_facts *facts,
+                               enum stale_cause cause);
+
 /* Whether a stale response with `facts` may be served now. must-revalidate, proxy-revalidate, no-cache and
  * (unless stale.obey_s_maxage is off) s-maxage forbid it whatever the cause. */
 bool policy_may_serve_stale(const struct config_route *route, const struct response_facts *facts,

@@ -228,13 +228,35 @@ static void put_field_key(const struct config *cfg, struct span name, const stru
     memcpy(out->p + at, &length, sizeof length);
 }
 
+static struct span take_name(struct span *names)
+{
+    const char *comma = memchr(names->p, ',', names->len);
+    struct span name = {names->p, comma != NULL ? (size_t)(comma - names->p) : names->len};
+    *names = span_from(*names, name.len + 1);
+    return name;
+}
+
 void policy_vary_key(const struct config *cfg, struct span names, const struct http_head *request,
                      struct buf *out)
 {
-    while (names.len > 0) {
-        const char *comma = memchr(names.p, ',', names.len);
-        struct span name = {names.p, comma != NULL ? (size_t)(comma - names.p) : names.len};
-        names = span_from(names, name.len + 1);
-        put_field_key(cfg, name, request, out);
-    }
+    while (names.len > 0)
+        put_field_key(cfg, take_name(&names), request, out);
+}
+
+bool policy_vary_next(struct span *names, struct span *variant, struct span *name, struct span *value)
+{
+    uint32_t length;
+    if (names->len == 0 || variant->len < sizeof length)
+        return false;
+    *name = take_name(names);
+    memcpy(&length, variant->p, sizeof length);
+    *variant = span_from(*variant, sizeof length);
+    *value = (struct span){NULL, 0};
+    if (length == UINT32_MAX)
+        return true;
+    if (length > variant->len)
+        return false;
+    *value = (struct span){variant->p, length};
+    *variant = span_from(*variant, length);
+    return true;
 }

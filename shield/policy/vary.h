@@ -25,6 +25,10 @@ bool policy_vary_names(const struct config_route *route, const struct http_head 
 void policy_vary_key(const struct config *cfg, struct span names, const struct http_head *request,
                      struct buf *out);
 
+/* Take a variant key apart again: the next of `names` and its value, which is as it was compared; p is NULL
+ * when the request had no such field. False behind the last, and where the two do not fit together. */
+bool policy_vary_next(struct span *names, struct span *variant, struct span *name, struct span *value);
+
 /* Accept-Encoding in normal form: of br, gzip those accepted (q=0 honoured), in this order, joined by ", ";
  * "identity" when nothing else is left. Used for the variant key and for the request upstream. */
 struct span policy_accept_encoding(const struct http_head *request);

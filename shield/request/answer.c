@@ -5,6 +5,7 @@
 #include "common/err.h"
 #include "common/http_date.h"
 #include "shield/policy/change_fields.h"
+#include "shield/policy/key.h"
 #include "shield/policy/stale.h"
 #include "shield/policy/stored_block.h"
 
@@ -93,15 +94,46 @@ static void put_age(struct exchange *ex)
     buf_put_lit(&ex->out, "\r\n");
 }
 
+/* For whoever carries a debug token: also why, under which key, what came from upstream and how long what is
+ * shared will live. */
+static struct cache_status debugged(const struct exchange *ex, struct buf *key)
+{
+    struct cache_status s = ex->cache_status;
+    const struct response_facts *facts = &object_head(ex->object)->facts;
+    policy_key_show(key, buf_span(&ex->key));
+    s.key = key->failed ? (struct span){0} : buf_span(key);
+    if (s.detail == NULL)
+        s.detail = ex->reason;
+    if (!s.hit && s.fwd_status == 0)
+        s.fwd_status = facts->status;
+    if (s.stored && !s.has_ttl) {
+        s.has_ttl = true;
+        s.ttl_s = exchange_ttl_s(facts, clock_wall_ms());
+    }
+    return s;
+}
+
+static void put_cache_status(struct exchange *ex)
+{
+    buf_put_lit(&ex->out, "Cache-Status: ");
+    if (ex->is_debugged) {
+        struct buf key = {0};
+        struct cache_status told = debugged(ex, &key);
+        policy_put_cache_status(&ex->out, ex->env->loop->config, &told);
+        buf_fini(&key);
+    } else {
+        policy_put_cache_status(&ex->out, ex->env->loop->config, &ex->cache_status);
+    }
+    buf_put_lit(&ex->out, "\r\n");
+}
+
 static void put_tail(struct exchange *ex)
 {
     put_age(ex);
     if (ex->waiter.flight != NULL && flight_was_resumed(ex->waiter.flight))
         ex->cache_status.detail = "resumed";
     buf_put_span(&ex->out, ex->withheld);
-    buf_put_lit(&ex->out, "Cache-Status: ");
-    policy_put_cache_status(&ex->out, ex->env->loop->config, &ex->cache_status);
-    buf_put_lit(&ex->out, "\r\n");
+    put_cache_status(ex);
     put_connection(ex);
     buf_put_lit(&ex->out, "\r\n");
 }
@@ -377,6 +409,13 @@ void answer_compose_options(struct exchange *ex)
     ex->framing = OUT_NONE;
 }
 
+/* What Proxy-Status says to whoever carries a debug token: the reason, or what the origin did. */
+static const char *why_not(const struct exchange *ex, int err)
+{
+    bool refused = refusal_reason_of(err, ex->waiter.limit) != REFUSED_NONE;
+    return refused ? ex->reason : err_text(err);
+}
+
 void answer_compose_own(struct exchange *ex, int err)
 {
     struct buf *out = &ex->out;
@@ -389,7 +428,8 @@ void answer_compose_own(struct exchange *ex, int err)
     if (err == ERR_METHOD)
         put_allow(out);
     uint32_t retry_after_s = status == 503 ? MAX(ex->waiter.retry_after_s, 1u) : 0;
-    policy_put_own_error(out, ex->env->loop->config, err, retry_after_s);
+    policy_put_own_error(out, ex->env->loop->config, err, retry_after_s,
+                         ex->is_debugged ? why_not(ex, err) : NULL);
     put_length(ex, strlen(err_text(err)) + 1);
     if (!survives(ex, err))
         ex->keep_alive = false;

@@ -118,7 +118,7 @@ static void write_access_log(struct exchange *ex, uint64_t duration_us)
         .sent_bytes = ex->sent_bytes,
         .result = ex->result,
         .fate = ex->has_fate ? waiter_fate_name(ex->fate) : NULL,
-        .reason = ex->has_reason ? miss_reason_name(ex->reason) : NULL,
+        .reason = ex->reason,
         .error = ex->err != 0 ? err_text(ex->err) : NULL,
         .wait_us = ex->wait_us,
     };
@@ -178,6 +178,7 @@ static void send_own(struct exchange *ex, int err)
     object_unref(&ex->object);
     ex->err = err;
     ex->state = EX_READING;
+    reason_refused(ex, err);
     answer_compose_own(ex, err);
     reader_pump(ex);
 }
@@ -215,6 +216,8 @@ static void send_fixed(struct exchange *ex)
 {
     ex->result = ex->route->action == ACTION_DENY ? RESULT_REFUSED : RESULT_HIT;
     ex->state = EX_READING;
+    if (ex->route->action == ACTION_DENY)
+        reason_denied(ex);
     answer_compose_fixed(ex);
     reader_pump(ex);
 }
@@ -327,6 +330,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     bool too_much = flight_limit_bytes(ex->env->loop);
     struct flight *f = too_much ? NULL : flight_new(ex->env->flights, &what, false);
     if (f == NULL) {
+        ex->waiter.limit = LIMIT_MAX_BYTES_TOTAL;
         exchange_fail(ex, too_much ? ERR_BUSY : ERR_NOMEM);
         return;
     }
@@ -345,8 +349,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     wait_for_flight(ex);
 }
 
-/* In whole seconds as Age counts them, so that age and ttl add up to the lifetime. */
-static int64_t ttl_s(const struct response_facts *facts, int64_t now_ms)
+int64_t exchange_ttl_s(const struct response_facts *facts, int64_t now_ms)
 {
     int64_t age_ms = facts_age_ms(facts, now_ms);
     if (age_ms > facts->lifetime_ms) /* stale is never 0 */
@@ -362,7 +365,8 @@ static void start_hit(struct exchange *ex)
     ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
     ex->judged_here = ex->is_kept = true;
     ex->announced_length = object_length(ex->object);
-    ex->cache_status = (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = ttl_s(facts, now_ms)};
+    ex->cache_status =
+        (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = exchange_ttl_s(facts, now_ms)};
     hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
     reader_start(ex);
 }
@@ -374,6 +378,7 @@ static void ask(struct exchange *ex)
         .what = what_to_fetch(ex),
         .waiter = &ex->waiter,
         .may_join = ex->may_join,
+        .why_alone = ex->why_alone,
         .only_stored = policy_only_if_cached(ex->env->loop->config, &ex->head),
         .looked = ex->tries > 0,
         .only_new = ex->released,
@@ -385,12 +390,8 @@ static void ask(struct exchange *ex)
     ex->judged_here = true;
     cache_ask(ex->env->cache, &q, &reply);
     bool refreshed = reply.answer == CACHE_STALE && reply.err == 0;
-    if (reply.answer != CACHE_HIT && !refreshed &&
-        !ex->has_reason) { /* stale for an error: a miss that was saved */
-        ex->reason = reply.reason;
-        ex->has_reason = true;
-        metric_add(&ex->env->loop->metrics->missed[reply.reason], 1);
-    }
+    if (reply.answer != CACHE_HIT && !refreshed) /* stale for an error: a miss that was saved */
+        reason_missed(ex, reply.reason);
     switch (reply.answer) {
     case CACHE_HIT:
         ex->object = reply.object;
@@ -409,10 +410,13 @@ static void ask(struct exchange *ex)
     case CACHE_ALONE:
         ex->stale = reply.object;
         ex->epoch = reply.epoch;
+        if (!ex->released)
+            reason_passed(ex, reply.passed);
         go_alone(ex, FORWARD_ALONE);
         break;
     case CACHE_FAILED:
         ex->waiter.retry_after_s = reply.retry_after_s;
+        ex->waiter.limit = reply.limit;
         exchange_settle_fate(ex, reply.err == ERR_BUSY ? FATE_REFUSED : FATE_ERROR);
         exchange_fail(ex, reply.err);
         break;
@@ -433,14 +437,13 @@ static void classify(struct exchange *ex, const struct flight *f)
     if (flight_came_from_disk(f) || ex->is_stale) {
         ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
         cs->hit = cs->has_ttl = true;
-        cs->ttl_s = ttl_s(facts, clock_wall_ms());
+        cs->ttl_s = exchange_ttl_s(facts, clock_wall_ms());
         return;
     }
     bool was_stale = flight_what(f)->stored != NULL;
     bool get = ex->head.method == METHOD_GET || ex->head.method == METHOD_HEAD;
-    bool was_fresh = ex->has_reason && ex->reason == MISSED_REQUEST;
     cs->fwd = ex->pass && !get ? FWD_METHOD
-              : was_stale      ? (was_fresh ? FWD_REQUEST : FWD_STALE)
+              : was_stale      ? (ex->was_fresh ? FWD_REQUEST : FWD_STALE)
               : ex->released   ? FWD_URI_MISS
                                : FWD_MISS;
     if (ex->alone && (get || !ex->pass) && !ex->released && !was_stale)
@@ -605,8 +608,8 @@ static int make_key(struct exchange *ex, struct request_verdict *v)
 {
     struct key_request r = exchange_key_request(ex);
     struct buf path_query = {0};
-    if (!policy_key(&ex->key, &r) && v->kind != REQUEST_REFUSE)
-        v->kind = REQUEST_PASS;
+    if (!policy_key(&ex->key, &r))
+        policy_pass_by(v, PASSED_KEY);
     if (!is_keyed_method(ex) && !policy_keeps_target(ex->route)) {
         policy_path_query(&path_query, ex->route, ex->head.method, ex->target.path_query);
         ex->rewritten = arena_span(&ex->arena, buf_span(&path_query));
@@ -628,11 +631,13 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         return;
     }
     struct request_verdict v;
+    reason_take_token(ex);
     ex->keep_alive = http1_keep_alive(&ex->head);
     http1_target(&ex->head, &ex->target);
     ex->route = policy_route(ex->config, &ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
-    if (v.kind != REQUEST_REFUSE && ex->route->action != ACTION_PROXY) {
+    policy_sort_by_route(ex->route, &v);
+    if (v.kind == REQUEST_FIXED) {
         send_fixed(ex);
         return;
     }
@@ -641,22 +646,24 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         refuse(ex, err);
         return;
     }
-    if (ex->route->cache == CACHE_OFF && v.kind != REQUEST_REFUSE)
-        v.kind = REQUEST_PASS;
     switch (v.kind) {
     case REQUEST_REFUSE:
         refuse(ex, v.err);
+        break;
+    case REQUEST_FIXED:
         break;
     case REQUEST_OPTIONS:
         answer_options(ex);
         break;
     case REQUEST_PASS:
         ex->pass = true;
+        reason_passed(ex, v.why);
         go_alone(ex, FORWARD_PASS);
         break;
     case REQUEST_SOLO:
     case REQUEST_LOOKUP:
         ex->may_join = v.kind == REQUEST_LOOKUP;
+        ex->why_alone = v.why;
         ask(ex);
         break;
     }

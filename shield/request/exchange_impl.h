@@ -31,7 +31,8 @@ struct exchange {
     struct span client_ip;
     enum http1_framing content;
     uint64_t content_length;
-    bool may_join;   /* not with Authorization and the like */
+    bool may_join; /* not with Authorization and the like: */
+    enum pass_reason why_alone;
     bool pass;       /* nothing of it is for the cache */
     bool is_copied;  /* head and client_ip are ours */
     bool keep_alive; /* after the answer */
@@ -48,11 +49,12 @@ struct exchange {
     unsigned tries;
     enum waiter_fate fate;
     bool has_fate, judged_here; /* judged_here: conditions and ranges are held against the answer here */
-    enum miss_reason reason;
-    bool has_reason, released, alone, is_stale,
-        is_kept;          /* is_kept: the answer is from the store, or on its way there */
-    struct object *stale; /* to be validated when alone */
-    uint32_t epoch;       /* of the cache's answer, when alone */
+    const char *reason;         /* of a miss, a pass or a refusal; NULL: none */
+    bool is_debugged;           /* it carried a debug token: the answer tells the reason */
+    bool was_fresh;             /* what is stored would have been fresh enough for another request */
+    bool released, alone, is_stale, is_kept; /* is_kept: the answer is from the store, or on its way there */
+    struct object *stale;                    /* to be validated when alone */
+    uint32_t epoch;                          /* of the cache's answer, when alone */
     int64_t wait_us;
     struct buf interim; /* the interim response that is being written */
     bool invited;       /* the client has had a 100 of ours */
@@ -102,6 +104,8 @@ int exchange_keep_request(
 void exchange_start_patience(struct exchange *ex); /* the request is whole: waiter_timeout runs from here */
 void exchange_release(struct exchange *ex);        /* nothing is out yet: leave the flight and fetch alone */
 void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
+/* In whole seconds as Age counts them, so that age and ttl add up to the lifetime. */
+int64_t exchange_ttl_s(const struct response_facts *facts, int64_t now_ms);
 
 struct key_request exchange_key_request(const struct exchange *ex);
 
@@ -156,6 +160,15 @@ void interim_invite(struct exchange *ex);
  * Content-Location point at on the same host (RFC 9111 section 4.4). Of keys with parts behind the URI's
  * those that this request's own fields select: what others have selected is not enumerable. */
 void invalidate_after(struct exchange *ex);
+
+/* ---- reason.c: why it was no plain hit ---- */
+void reason_missed(struct exchange *ex, enum miss_reason why);
+void reason_passed(struct exchange *ex, enum pass_reason why);
+void reason_denied(struct exchange *ex); /* by its route */
+/* The answer will be `err`: a refusal where that is of our making (see refusal_reason_of). */
+void reason_refused(struct exchange *ex, int err);
+/* Take Shield-Debug out of the head, and see whether it held a token. Before anything else looks at it. */
+void reason_take_token(struct exchange *ex);
 
 /* ---- content.c ---- */
 void content_pump(struct exchange *ex);

@@ -44,6 +44,13 @@ uint64_t disk_seed(const struct disk *d);
 /* NULL when healthy, else static text: why nothing is being stored. */
 const char *disk_trouble(const struct disk *d);
 
+/* One variant of a key as the file has it, for a look. */
+struct disk_peek {
+    uint64_t id, length;
+    const struct stored_head_parts *head; /* its spans last as long as the call */
+    bool selected;                        /* what a disk_get for the same request would give */
+};
+
 /* Find the variant of `key` that `request` selects. The job is the caller's, and must stay until on_done. */
 struct disk_get {
     struct mail mail;      /* private */
@@ -60,6 +67,9 @@ struct disk_get {
     bool names_known;      /* what the newest response of the key varies on, whether or not one was found */
     struct buf names;      /* the caller's to free */
     void (*on_done)(struct disk_get *job);
+    /* Not NULL: only look. Called for each variant of the key, newest first, on a reader's thread; no object
+     * is made, and the store's order hears nothing of it. */
+    void (*peek)(struct disk_get *job, const struct disk_peek *variant);
 };
 void disk_get(struct disk *d, struct disk_get *job);
 

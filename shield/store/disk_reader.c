@@ -236,6 +236,41 @@ static int get_object(struct read_txn *t, struct disk_get *job)
     return err;
 }
 
+/* ---- look ---- */
+
+static bool is_selected(struct read_txn *t, const struct disk_get *job, const struct disk_variant *v)
+{
+    struct buf mine = {0};
+    policy_vary_key(t->d->opt.config, v->names, job->request, &mine);
+    bool same = !mine.failed && span_eq(buf_span(&mine), v->variant);
+    buf_fini(&mine);
+    return same;
+}
+
+static int look(struct read_txn *t, struct disk_get *job)
+{
+    char index_key[DISK_INDEX_KEY_BYTES];
+    struct disk_index record;
+    struct disk_variant v;
+    struct disk_meta m;
+    bool found = false;
+    disk_index_key(t->d->seed, job->key, index_key);
+    MDB_val key = {DISK_INDEX_KEY_BYTES, index_key}, value;
+    int err = disk_err_of_rc(mdb_get(t->txn, t->d->file.index, &key, &value));
+    if (err == 0)
+        err = disk_index_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, &record);
+    if (err != 0 || !span_eq(record.key, job->key))
+        return err != 0 ? err : ERR_NOT_FOUND;
+    while (disk_index_next(&record, &v)) {
+        if (read_meta(t, v.id, &m) != 0)
+            continue;
+        bool selected = !found && is_selected(t, job, &v);
+        found |= selected;
+        job->peek(job, &(struct disk_peek){v.id, m.length, &m.head, selected});
+    }
+    return 0;
+}
+
 /* ---- load ---- */
 
 /* The tail is in meta; an object that is still filling has neither. */
@@ -291,7 +326,7 @@ static void run_get(struct disk *d, struct disk_get *job)
         pthread_rwlock_rdlock(&d->file_lock);
         job->err = begin(d, &t);
         if (job->err == 0) {
-            job->err = get_object(&t, job);
+            job->err = job->peek != NULL ? look(&t, job) : get_object(&t, job);
             mdb_txn_abort(t.txn);
         }
         pthread_rwlock_unlock(&d->file_lock);

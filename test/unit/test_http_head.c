@@ -252,13 +252,37 @@ static void put_field(void **state)
     buf_fini(&out);
 }
 
+static void test_remove(void **state)
+{
+    struct http_field fields[] = {{SPAN("Shield-Debug"), SPAN("1"), FIELD_SHIELD_DEBUG},
+                                  {SPAN("X"), SPAN("2"), FIELD_OTHER},
+                                  {SPAN("shield-debug"), SPAN("3"), FIELD_SHIELD_DEBUG},
+                                  {SPAN("Age"), SPAN("4"), FIELD_AGE}};
+    struct http_head h = {.fields = fields,
+                          .n_fields = 4,
+                          .cap_fields = 4,
+                          .present = UINT64_C(1) << FIELD_SHIELD_DEBUG | UINT64_C(1) << FIELD_AGE};
+    http_remove(&h, FIELD_SHIELD_DEBUG);
+    assert_int_equal(h.n_fields, 2);
+    assert_false(http_has(&h, FIELD_SHIELD_DEBUG));
+    assert_true(span_eq(fields[0].value, SPAN("2")) && span_eq(http_value(&h, FIELD_AGE), SPAN("4")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(field_ids),   cmocka_unit_test(methods),   cmocka_unit_test(reasons),
-        cmocka_unit_test(lookup),      cmocka_unit_test(lists),     cmocka_unit_test(lists_over_fields),
-        cmocka_unit_test(hop_by_hop),  cmocka_unit_test(copy),      cmocka_unit_test(tokens),
-        cmocka_unit_test(value_bytes), cmocka_unit_test(put_field),
+        cmocka_unit_test(test_remove),
+        cmocka_unit_test(field_ids),
+        cmocka_unit_test(methods),
+        cmocka_unit_test(reasons),
+        cmocka_unit_test(lookup),
+        cmocka_unit_test(lists),
+        cmocka_unit_test(lists_over_fields),
+        cmocka_unit_test(hop_by_hop),
+        cmocka_unit_test(copy),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(value_bytes),
+        cmocka_unit_test(put_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/check.h"
+#include "common/err.h"
 #include "shield/ops/metrics.h"
 
 static struct config *cfg;
@@ -78,6 +79,16 @@ static void test_all_series_at_zero(void **state)
 #undef X
 #define X(id, name) check_value(page.p, "shield_misses_total{reason=\"" name "\"}", 0);
     MISS_REASONS(X)
+#undef X
+#define X(id, name)                 \
+    if (PASSED_##id != PASSED_NONE) \
+        check_value(page.p, "shield_passes_total{reason=\"" name "\"}", 0);
+    PASS_REASONS(X)
+#undef X
+#define X(id, name)                   \
+    if (REFUSED_##id != REFUSED_NONE) \
+        check_value(page.p, "shield_refusals_total{reason=\"" name "\"}", 0);
+    REFUSAL_REASONS(X)
 #undef X
 #define X(id, name) check_value(page.p, "shield_limit_reached_total{limit=\"" name "\"}", 0);
     LIMITS(X)
@@ -298,6 +309,11 @@ static void test_names(void **state)
     assert_string_equal(request_result_name(RESULT_REVALIDATED), "revalidated");
     assert_string_equal(waiter_fate_name(FATE_GONE), "gone");
     assert_string_equal(miss_reason_name(MISSED_WINDOW), "window");
+    assert_string_equal(pass_reason_name(PASSED_RANGE), "range");
+    assert_string_equal(refusal_reason_name(REFUSED_LOOP), "loop");
+    assert_int_equal(refusal_reason_of(ERR_LOOP, 0), REFUSED_LOOP);
+    assert_int_equal(refusal_reason_of(ERR_BUSY, LIMIT_MAX_FLIGHTS), REFUSED_MAX_FLIGHTS);
+    assert_int_equal(refusal_reason_of(ERR_RESET, 0), REFUSED_NONE); /* the origin's doing */
 }
 
 int main(void)

@@ -439,6 +439,7 @@ static const struct {
     {{.fwd = FWD_METHOD}, "shield; fwd=method"},
     {{.fwd = FWD_BYPASS}, "shield; fwd=bypass"},
     {{.fwd = FWD_VARY_MISS, .detail = "vary"}, "shield; fwd=vary-miss; detail=vary"},
+    {{.hit = true, .key = {"//h/\"\\\x01\xc3\xa9", 9}}, "shield; hit; key=\"//h/\\\"\\\\%01%C3%A9\""},
     {{.fwd = FWD_REQUEST}, "shield; fwd=request"},
     {{.fwd = FWD_PARTIAL, .fwd_status = 206}, "shield; fwd=partial; fwd-status=206"},
 };
@@ -501,13 +502,13 @@ static void test_own_errors(void **state) /* RFC 9209 section 2.3 */
     struct config cfg = policy_config();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out = {0};
-        policy_put_own_error(&out, &cfg, rows[i].err, rows[i].retry_after_s);
+        policy_put_own_error(&out, &cfg, rows[i].err, rows[i].retry_after_s, NULL);
         assert_string_equal(text_of(&out), rows[i].text);
         buf_fini(&out);
     }
     for (int err = 1; err < ERR_COUNT; err++) { /* each has a type */
         struct buf out = {0};
-        policy_put_own_error(&out, &cfg, err, 0);
+        policy_put_own_error(&out, &cfg, err, 0, NULL);
         out.len -= 2;
         buf_put_lit(&out, "\n");
         require_one_token(&out);

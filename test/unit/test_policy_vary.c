@@ -205,13 +205,40 @@ static void test_accept_encoding(void **state)
     }
 }
 
+static void test_a_key_is_taken_apart(void **state)
+{
+    struct config cfg = policy_config();
+    struct test_head asked;
+    struct buf key = {0};
+    struct span left = SPAN("x-a,x-b,x-c"), name, value;
+    policy_vary_key(&cfg, left, request_head(&asked, "GET", "X-C: \nX-A: 1\nX-A: 2\n"), &key);
+    struct span variant = buf_span(&key);
+    assert_true(policy_vary_next(&left, &variant, &name, &value));
+    assert_true(span_eq(name, SPAN("x-a")) && span_eq(value, SPAN("1, 2")));
+    assert_true(policy_vary_next(&left, &variant, &name, &value));
+    assert_true(span_eq(name, SPAN("x-b")) && value.p == NULL); /* absent */
+    assert_true(policy_vary_next(&left, &variant, &name, &value));
+    assert_true(span_eq(name, SPAN("x-c")) && value.p != NULL && value.len == 0); /* empty */
+    assert_false(policy_vary_next(&left, &variant, &name, &value));
+
+    for (size_t n = 0; n < key.len; n++) { /* cut anywhere: it ends, and reads nothing behind */
+        left = SPAN("x-a,x-b,x-c");
+        variant = (struct span){key.p, n};
+        int fields = 0;
+        while (policy_vary_next(&left, &variant, &name, &value))
+            fields++;
+        assert_true(fields < 3);
+    }
+    buf_fini(&key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),           cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_pairs),           cmocka_unit_test(test_raw_encoding),
         cmocka_unit_test(test_accept_encoding), cmocka_unit_test(test_normal_languages),
-        cmocka_unit_test(test_settled_names),
+        cmocka_unit_test(test_settled_names),   cmocka_unit_test(test_a_key_is_taken_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,7 @@ static inline void origin_close(struct origin *o)
 static inline void peer_accept(struct origin *o, struct peer *p)
 {
     p->len = 0;
-    p->fd = accept(o->fd, NULL, NULL);
+    p->fd = TEMP_FAILURE_RETRY(accept(o->fd, NULL, NULL));
     assert_true(p->fd >= 0);
     origin_patience(p->fd);
 }
@@ -85,7 +85,7 @@ static inline void peer_fill(struct peer *p, size_t n)
 {
     assert_true(n < sizeof p->in);
     while (p->len < n) {
-        ssize_t got = recv(p->fd, p->in + p->len, sizeof p->in - 1 - p->len, 0);
+        ssize_t got = TEMP_FAILURE_RETRY(recv(p->fd, p->in + p->len, sizeof p->in - 1 - p->len, 0));
         if (got <= 0)
             fail_msg("the connection ended or went silent (%zd, %s), %zu bytes: %.*s", got, strerror(errno),
                      p->len, (int)p->len, p->in);
@@ -121,7 +121,7 @@ static inline const char *peer_expect(struct peer *p, const char *line)
 static inline void peer_send_bytes(struct peer *p, const char *bytes, size_t n)
 {
     while (n > 0) {
-        ssize_t sent = send(p->fd, bytes, n, MSG_NOSIGNAL);
+        ssize_t sent = TEMP_FAILURE_RETRY(send(p->fd, bytes, n, MSG_NOSIGNAL));
         assert_true(sent > 0);
         bytes += sent;
         n -= (size_t)sent;
@@ -150,7 +150,7 @@ static inline void peer_reset(struct peer *p)
 static inline void peer_expect_end(struct peer *p)
 {
     ssize_t n;
-    while ((n = recv(p->fd, p->in, sizeof p->in, 0)) > 0)
+    while ((n = TEMP_FAILURE_RETRY(recv(p->fd, p->in, sizeof p->in, 0))) > 0)
         ;
     assert_true(n == 0 || errno == ECONNRESET);
     peer_close(p);

@@ -1,5 +1,7 @@
 #include "shield/policy/reference.h"
 
+#include "shield/policy/route.h"
+
 static size_t find_any(struct span s, const char *chars)
 {
     size_t i = 0;
@@ -91,6 +93,7 @@ bool policy_reference_key(struct buf *out, const struct key_request *base, struc
             put_merged(&merged, base->target.path_query, reference);
         put_without_dots(&path, buf_span(&merged));
         r.target.path_query = buf_span(&path);
+        r.route = policy_route(r.config, r.head, &r.target);
         (void)policy_key(out, &r);
         (void)policy_key(&own, base);
         good = !merged.failed && !path.failed && !own.failed && !out->failed &&

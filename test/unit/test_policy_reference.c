@@ -57,20 +57,30 @@ static void test_references(void **state)
     }
 }
 
-/* The reference has the key that a GET for it would have, whatever the route makes of that. */
+/* The reference has the key that a request for it would have, by the route that this one would take. */
 static void test_by_route(void **state)
 {
-    static struct config cfg = {.origins = {{.name = (char *)"default"}, {.name = (char *)"other"}}};
-    static struct config_route route = {.origin = 1,
+    static char *paths[] = {(char *)"/a/*"};
+    static struct config_route route = {.match.paths = {.items = paths, .n = 1},
+                                        .origin = 1,
                                         .rewrite_from = (char *)"/a/*",
                                         .rewrite_to = (char *)"/b/*",
                                         .key = {.drop_query = true}};
-    struct key_request base = {.config = &cfg, .route = &route, .target = {SPAN("h"), SPAN("/a/x?q")}};
-    struct buf out = {0};
-    assert_true(policy_reference_key(&out, &base, SPAN("y?z")));
-    assert_int_equal(out.len, strlen("other\nh\n/b/y"));
-    assert_memory_equal(out.p, "other\nh\n/b/y", out.len);
-    buf_fini(&out);
+    static struct config cfg = {
+        .origins = {{.name = (char *)"default"}, {.name = (char *)"other"}}, .routes = &route, .n_routes = 1};
+    static const struct http_head head = {.method = METHOD_GET, .method_text = {"GET", 3}};
+    struct key_request bases[] = {
+        {.config = &cfg, .route = &route, .head = &head, .target = {SPAN("h"), SPAN("/a/x?q")}},
+        {.config = &cfg, .route = &cfg.fallback, .head = &head, .target = {SPAN("h"), SPAN("/form")}},
+    };
+    const struct span references[] = {SPAN("y?z"), SPAN("a/y?z")};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf out = {0};
+        assert_true(policy_reference_key(&out, &bases[i], references[i]));
+        assert_int_equal(out.len, strlen("other\nh\n/b/y"));
+        assert_memory_equal(out.p, "other\nh\n/b/y", out.len);
+        buf_fini(&out);
+    }
 }
 
 int main(void)

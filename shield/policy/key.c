@@ -25,9 +25,8 @@ void policy_put_path(struct buf *out, struct span path_query)
 
 static bool has_parts(const struct config_route *route)
 {
-    return (route->match.headers.n | route->match.cookies.n | route->key.headers.n | route->key.cookies.n |
-            route->key.n_classes) > 0 ||
-           route->key.scheme;
+    return (route->key.headers.n | route->key.cookies.n | route->key.n_classes) > 0 || route->key.scheme ||
+           policy_keys_route(route);
 }
 
 bool policy_key(struct buf *out, const struct key_request *r)

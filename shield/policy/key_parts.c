@@ -154,6 +154,13 @@ bool policy_key_settles(const struct config_route *route, struct span name)
            (route->key.scheme && span_eq_nocase(name, SPAN("X-Forwarded-Proto")));
 }
 
+bool policy_keys_route(const struct config_route *route)
+{
+    return (route->match.headers.n | route->match.cookies.n | route->request_set.n | route->request_add.n |
+            route->request_remove.n) > 0 ||
+           route->cache == CACHE_FORCE || route->set_cookie == SET_COOKIE_STORE;
+}
+
 static void begin_part(struct buf *out, const char *letter, struct span name)
 {
     buf_put_lit(out, "\n");
@@ -185,7 +192,7 @@ bool policy_put_key_parts(struct buf *out, const struct key_request *r)
 {
     const struct config_route *route = r->route;
     size_t start = out->len;
-    if (route->match.headers.n + route->match.cookies.n > 0) { /* others of the URI take another route */
+    if (policy_keys_route(route)) {
         begin_part(out, "r", span_of(route->name));
         put_part_value(out, SPAN(""));
     }

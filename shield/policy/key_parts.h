@@ -5,8 +5,13 @@
 #include "common/http_head.h"
 #include "shield/policy/key.h"
 
-/* The parts of policy_key behind the URI's: the route, where a header or a cookie chooses it; scheme,
- * headers, cookies, classes, each as the route has them, in this order. False, and nothing appended, beyond
+/* Whether the route's name is part of its keys: another route may have the same URI upstream, since a header
+ * or a cookie chooses between them or one rewrites its paths, and this one asks with other fields, or keeps
+ * what an origin calls private (force, and Set-Cookie). */
+bool policy_keys_route(const struct config_route *route);
+
+/* The parts of policy_key behind the URI's: the route, by policy_keys_route; scheme, headers, cookies,
+ * classes, each as the route has them, in this order. False, and nothing appended, beyond
  * POLICY_KEY_PARTS_MAX. */
 bool policy_put_key_parts(struct buf *out, const struct key_request *r);
 

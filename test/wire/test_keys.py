@@ -234,6 +234,42 @@ def test_routes_chosen_by_a_cookie_or_a_header_share_nothing(lab):
     assert origin.count() == 3
 
 
+def test_rewritten_paths_that_meet_share_only_what_is_asked_alike(lab):
+    """Two routes with one path upstream: what one of them asks for or keeps in its own way is not the other's."""
+    origin = lab.origin().on_all(tells("X-Tenant"))
+    shield = routed(lab, origin,
+                    "match: { path: /a/* }, rewrite: { from: /a/*, to: /t/* }, request: { set: { X-Tenant: a } }",
+                    "match: { path: /b/* }, rewrite: { from: /b/*, to: /t/* }, request: { set: { X-Tenant: b } }",
+                    "match: { path: /c/* }, rewrite: { from: /c/*, to: /t/* }")
+    wanted = [("/a/x", b"['a']"), ("/b/x", b"['b']"), ("/c/x", b"[None]"), ("/t/x", b"[None]")]
+    for _ in range(2):
+        for target, body in wanted:
+            assert lab.ask(shield, target).body == body
+    assert origin.count() == 3
+
+
+def test_what_one_route_keeps_by_force_is_no_other_routes(lab):
+    origin = lab.origin().on_all(Reply(b"x", Cache_Control="private, max-age=60", Set_Cookie="a=1"))
+    shield = routed(lab, origin, "match: { path: /f/* }, rewrite: { from: /f/*, to: /t/* }, cache: force, set_cookie: strip",
+                    "match: { path: /s/* }, rewrite: { from: /s/*, to: /u/* }, set_cookie: store")
+    assert lab.ask(shield, "/f/x").body == b"x" and lab.ask(shield, "/f/x").cache["hit"]
+    assert "hit" not in lab.ask(shield, "/t/x").cache
+    origin.on_all(Reply(b"x", Cache_Control="max-age=60", Set_Cookie="a=1"))
+    assert lab.ask(shield, "/s/x").body == b"x" and lab.ask(shield, "/s/x").cache["hit"]
+    assert "hit" not in lab.ask(shield, "/u/x").cache
+
+
+def test_a_write_clears_what_its_location_names_by_the_route_of_that(lab):
+    origin = lab.origin().on_all(cacheable("x"))
+    shield = routed(lab, origin, "match: { path: /q/* }, key: { query: drop }",
+                    "match: { path: /r/* }, rewrite: { from: /r/*, to: /up/* }")
+    for target in ("/q/x?a=1", "/r/x"):
+        assert lab.ask(shield, target).body == b"x" and lab.ask(shield, target).cache["hit"]
+        origin.on("/form", Reply(b"made", Location=target))
+        assert lab.ask(shield, "/form", "POST", body=b"new").body == b"made"
+        assert "hit" not in lab.ask(shield, target).cache
+
+
 def test_a_write_clears_what_a_get_has_stored_by_another_route(lab):
     origin = lab.origin().on_all(cacheable("x", ETag='"1"'))
     shield = routed(lab, origin, "match: { method: POST }, response: { set: { X-Write: 1 } }",

@@ -165,7 +165,7 @@ static void put_line(struct buf *out, const char *name, struct span value)
 /* As the key has it. */
 static void put_keyed_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
-    if (has_keyed_cookies(r))
+    if (has_keyed_cookies(r) && !field_changes_drop(&r->changes, SPAN("Cookie")))
         policy_put_keyed_cookies(out, r->route, r->head);
     if (r->route->key.scheme)
         put_line(out, "X-Forwarded-Proto", policy_scheme(cfg, r->head, r->client_ip));

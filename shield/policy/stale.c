@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "common/http_date.h"
 
 uint32_t policy_stale_forbidden(const struct config_route *route, const struct response_facts *facts)
 {
@@ -104,7 +105,8 @@ bool policy_is_stale_mark(const struct http_field *field)
     return span_eq_nocase(field->name, nginx_lifetime) && span_eq(field->value, long_past);
 }
 
-static void put_with_lifetime(struct buf *out, const struct http_head *stored, int64_t max_age_s)
+static void put_with_lifetime(struct buf *out, const struct http_head *stored, int64_t max_age_s,
+                              struct span date)
 {
     uint64_t done = 0;
     buf_put_lit(out, "HTTP/1.1 ");
@@ -120,7 +122,9 @@ static void put_with_lifetime(struct buf *out, const struct http_head *stored, i
             done |= 1ull << f->id;
         } else if (f->id == FIELD_EXPIRES) {
             if (max_age_s == 0)
-                http_put_field(out, f->name, http_value(stored, FIELD_DATE));
+                http_put_field(out, f->name, date);
+        } else if (f->id == FIELD_DATE) {
+            http_put_field(out, f->name, date);
         } else if (!span_eq_nocase(f->name, nginx_lifetime)) {
             http_put_field(out, f->name, f->value);
         }
@@ -131,11 +135,13 @@ static void put_with_lifetime(struct buf *out, const struct http_head *stored, i
 
 void policy_stale_block(struct buf *out, const struct http_head *stored)
 {
-    put_with_lifetime(out, stored, 0);
+    put_with_lifetime(out, stored, 0, http_value(stored, FIELD_DATE));
     http_put_field(out, nginx_lifetime, long_past);
 }
 
-void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms)
+void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms, int64_t now_s)
 {
-    put_with_lifetime(out, stored, (int64_t)(edge_ttl_ms / 1000));
+    char date[HTTP_DATE_BYTES];
+    http_date_format(date, now_s);
+    put_with_lifetime(out, stored, (int64_t)(edge_ttl_ms / 1000), (struct span){date, sizeof date});
 }

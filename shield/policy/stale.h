@@ -38,8 +38,9 @@ bool policy_is_server_error(int status);
 void policy_stale_block(struct buf *out, const struct http_head *stored);
 
 /* The stored block as it leaves where a route has an edge_ttl: the lifetimes replaced by that one, which
- * counts from here. */
-void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms);
+ * counts from here. So does its Date, since some caches hold an old one against it (RFC 9111 section 4.2.3).
+ */
+void policy_edge_block(struct buf *out, const struct http_head *stored, uint64_t edge_ttl_ms, int64_t now_s);
 
 /* The X-Accel-Expires that policy_stale_block writes, as another shield before us does too: it says nothing
  * of what a validation has made fresh again, while an X-Accel-Expires of the origin stays. */

@@ -229,7 +229,7 @@ static bool rewrite(struct exchange *ex, const struct http_head *stored, struct 
     if (ex->is_stale)
         policy_stale_block(&relabelled, stored);
     else if (has_edge_ttl(ex))
-        policy_edge_block(&relabelled, stored, (uint64_t)ex->route->edge_ttl_ms);
+        policy_edge_block(&relabelled, stored, (uint64_t)ex->route->edge_ttl_ms, clock_wall_ms() / 1000);
     if (relabelled.len > 0) {
         buf_put_lit(&relabelled, "\r\n");
         ok = !relabelled.failed && stored_block_parse(&parsed, buf_span(&relabelled));

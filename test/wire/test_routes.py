@@ -2,6 +2,7 @@
 import os
 import re
 import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -180,11 +181,13 @@ def test_cache_off_ttl_and_force(lab):
 
 def test_what_edges_are_told(lab):
     origin = lab.origin()
-    origin.on_all(Reply(b"x", Cache_Control="public, max-age=3600, s-maxage=7200", Age="100", ETag='"1"'))
+    origin.on_all(Reply(b"x", Cache_Control="public, max-age=3600, s-maxage=7200", Age="100", ETag='"1"',
+                        Date="Mon, 01 Jan 2024 00:00:00 GMT"))
     shield = routed(lab, origin, "  - { match: { path: '*' }, edge_ttl: 30s }\n")
     for _ in range(2):
         answer = lab.ask(shield, "/x")
         assert (answer["Cache-Control"], answer["Age"]) == ("max-age=30, public", "0")
+        assert parsedate_to_datetime(answer["Date"]).timestamp() > time.time() - 60
     assert answer.cache["hit"] and answer.cache["ttl"] > 7000
     assert lab.ask(shield, "/x", If_None_Match='"1"')["Cache-Control"] == "max-age=30, public"
     origin.on_all(Reply(b"x", Cache_Control="private, max-age=5"))

@@ -28,7 +28,7 @@ test:
 check-unit: $(UNITS)
 	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $(PYTHON) test/run_units.py $(UNITS)
 
-check-wire: $(B)shield $(B)shield-bench
+check-wire: $(B)shield $(B)shield-bench $(B)shieldctl
 	@echo "wire: $(B)shield"
 	@$(ENV_$(VARIANT)) SHIELD=$(B)shield $(RUN_$(VARIANT)) $(WIRE)
 

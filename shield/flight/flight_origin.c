@@ -299,7 +299,6 @@ void flight_put_request(struct flight *f)
         .content = what->content,
         .content_length = what->content_length,
         .client_ip = what->client_ip,
-        .changes = policy_request_changes(what->route),
     };
     const struct object *validating = flight_validating(f);
     if (validating != NULL) {

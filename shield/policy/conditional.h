@@ -16,12 +16,12 @@ struct validators {
 
 void validators_of(const struct http_head *response, int64_t now_s, struct validators *out);
 
-enum condition { CONDITION_SEND, CONDITION_NOT_MODIFIED, CONDITION_FAILED };
+enum condition { CONDITION_SEND, CONDITION_NOT_MODIFIED };
 
 /* RFC 9110 section 13.2.2, in its order of precedence; for a cache only If-None-Match and If-Modified-Since
  * count unless the response is ours to judge (If-Match and If-Unmodified-Since go to the origin: see
  * policy_has_origin_condition).
- * A GET or HEAD therefore never gets CONDITION_FAILED; any other method gets CONDITION_SEND. */
+ * Any method but GET and HEAD gets CONDITION_SEND. */
 enum condition policy_condition(const struct http_head *request, const struct validators *v);
 
 /* If-Match or If-Unmodified-Since: a cache forwards these (RFC 9111 section 4.3.2). */

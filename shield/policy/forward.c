@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "shield/policy/cache_control.h"
+#include "shield/policy/change_fields.h"
 #include "shield/policy/key_parts.h"
 #include "shield/policy/language.h"
 #include "shield/policy/vary.h"
@@ -35,6 +36,12 @@ bool policy_has_unkeyed_input(const struct http_head *request)
 static bool is_cacheable_method(struct span method)
 {
     return span_eq(method, SPAN("GET")) || span_eq(method, SPAN("HEAD"));
+}
+
+static bool is_changed(const struct forward_request *r, struct span name)
+{
+    struct field_changes changes = policy_request_changes(r->route);
+    return field_changes_drop(&changes, name);
 }
 
 static bool is_validation(const struct forward_request *r)
@@ -131,7 +138,7 @@ static void put_client_fields(struct buf *out, const struct config *cfg, const s
     for (uint32_t i = 0; i < r->head->n_fields; i++) {
         const struct http_field *f = &r->head->fields[i];
         if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f) ||
-            field_changes_drop(&r->changes, f->name))
+            is_changed(r, f->name))
             continue;
         if (f->id == FIELD_OTHER && is_dropped_class(r, f->name))
             continue;
@@ -165,7 +172,7 @@ static void put_line(struct buf *out, const char *name, struct span value)
 /* As the key has it. */
 static void put_keyed_fields(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
-    if (has_keyed_cookies(r) && !field_changes_drop(&r->changes, SPAN("Cookie")))
+    if (has_keyed_cookies(r) && !is_changed(r, SPAN("Cookie")))
         policy_put_keyed_cookies(out, r->route, r->head);
     if (r->route->key.scheme)
         put_line(out, "X-Forwarded-Proto", policy_scheme(cfg, r->head, r->client_ip));
@@ -233,11 +240,13 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
     put_client_fields(out, cfg, r);
     put_keyed_fields(out, cfg, r);
     /* none at all would accept any coding: RFC 9110 section 12.5.3 */
-    if (is_encoding_normal(cfg, r) && !field_changes_drop(&r->changes, SPAN("Accept-Encoding")))
+    if (is_encoding_normal(cfg, r) && !is_changed(r, SPAN("Accept-Encoding")))
         put_line(out, "Accept-Encoding", policy_accept_encoding(r->head));
     put_framing(out, r);
     put_path_fields(out, cfg, r);
     put_validators(out, r);
-    policy_put_new_fields(out, &r->changes);
+    struct field_changes changes =
+        policy_request_changes(r->route); /* last: what it sets replaces whatever would go */
+    policy_put_new_fields(out, &changes);
     buf_put_lit(out, "\r\n");
 }

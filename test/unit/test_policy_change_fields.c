@@ -44,6 +44,9 @@ static void test_request(void **state)
     struct test_head t;
     struct config cfg = policy_config();
     struct buf out = {0};
+    cfg.fallback.request_set = set;
+    cfg.fallback.request_add = add;
+    cfg.fallback.request_remove = removed;
     struct forward_request r = {
         .head = request_head(&t, "GET", "Authorization: Bearer client\nX-Gone: 1\nX-Set: 0\nA: a\n"),
         .mode = FORWARD_SHARED,
@@ -51,7 +54,6 @@ static void test_request(void **state)
         .host = SPAN("h"),
         .path_query = SPAN("/"),
         .route = &cfg.fallback,
-        .changes = changes,
     };
     policy_forward_request(&out, &cfg, &r);
     const char *text = text_of(&out);

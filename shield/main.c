@@ -3,6 +3,7 @@
 #include <uv.h>
 
 #include "shield/ops/config_cli.h"
+#include "shield/ops/privileges.h"
 #include "shield/service.h"
 
 static void print(FILE *to, struct buf *text)
@@ -46,6 +47,8 @@ static int load(const struct cli *cli, struct config **out)
     int err = config_load(out, cli->config_file, cli->overrides, cli->n, &errors);
     if (err == 0)
         err = config_read_tokens(*out, &errors);
+    if (err == 0)
+        err = privileges_check((*out)->user, &errors);
     if (err != 0)
         config_unref(out);
     print(stderr, &errors);

@@ -12,6 +12,7 @@
 #include "shield/admin/admin.h"
 #include "shield/ops/access_log.h"
 #include "shield/ops/log.h"
+#include "shield/ops/privileges.h"
 #include "shield/worker.h"
 
 enum { FD_RESERVE = 512, STORE_READERS = 2 };
@@ -136,6 +137,8 @@ static void reload(struct service *s)
         log_warn("reload: %.*s", (int)errors.len, errors.p);
     if (err != 0) {
         log_error("reload: refused, the running configuration stays");
+        if (privileges_user() != NULL)
+            log_error("reload: files are read as user %s now, not as root", privileges_user());
     } else if (restart.len > 0) {
         log_error("reload: refused, the running configuration stays: these need a restart: %.*s",
                   (int)restart.len, restart.p);
@@ -285,11 +288,11 @@ static bool is_draining(void *ctx)
     return ((struct service *)ctx)->draining;
 }
 
-static int open_admin(struct service *s, struct buf *errors)
+static int open_admin(struct service *s)
 {
     struct admin_sources sources = {
         .cache = s->cache, .disk = s->disk, .is_ready = is_ready, .is_draining = is_draining, .ctx = s};
-    return admin_open(&s->admin, &s->loop, &sources, errors);
+    return admin_open(s->admin, &sources);
 }
 
 /* For whoever waits for it to begin; in one write, and without time and level. */
@@ -309,20 +312,34 @@ static void say_ready(struct service *s)
     buf_fini(&line);
 }
 
-static int start(struct service *s, struct buf *errors)
+static int open_log(struct service *s, struct buf *errors)
 {
     int err = access_log_open(s->config->access_log);
-    if (err != 0) {
-        buf_printf(errors, "access_log: %s: cannot be opened for writing\n", s->config->access_log);
-        return err;
-    }
-    err = open_store(s);
     if (err == 0)
-        err = open_sockets(s, errors);
+        return 0;
+    buf_printf(errors, "access_log: %s: cannot be opened for writing", s->config->access_log);
+    if (privileges_user() != NULL)
+        buf_printf(errors, " as user %s, who opens it again at USR1 too", privileges_user());
+    return err;
+}
+
+/* What may need root comes first, then root goes, then what is opened with the rights that it will be opened
+ * again with; the threads last. */
+static int start(struct service *s, struct buf *errors)
+{
+    int err = open_sockets(s, errors);
+    if (err == 0)
+        err = admin_bind(&s->admin, &s->loop, errors);
+    if (err == 0)
+        err = privileges_drop(s->config, s->cli->config_file, errors);
+    if (err == 0)
+        err = open_log(s, errors);
+    if (err == 0)
+        err = open_store(s);
     if (err == 0)
         err = make_workers(s);
     if (err == 0)
-        err = open_admin(s, errors);
+        err = open_admin(s);
     for (; err == 0 && s->n_started < s->n_workers; s->n_started++)
         err = worker_start(&s->workers[s->n_started]);
     return err;
@@ -365,6 +382,7 @@ static void give_up(struct service *s)
 {
     for (uint32_t i = 0; i < s->n_sockets; i++)
         listen_socket_close(&s->sockets[i]);
+    admin_close(&s->admin);
     if (s->disk != NULL)
         disk_close(&s->disk);
 }

@@ -352,15 +352,13 @@ static int read_tokens(const struct config *cfg, struct tokens **out, struct buf
     return ERR_SYNTAX;
 }
 
-int admin_open(struct admin **out, struct loop *l, const struct admin_sources *sources, struct buf *errors)
+int admin_bind(struct admin **out, struct loop *l, struct buf *errors)
 {
-    REQUIRE(out != NULL && sources->cache != NULL && sources->is_ready != NULL &&
-            sources->is_draining != NULL);
+    REQUIRE(out != NULL);
     struct admin *a = calloc(1, sizeof *a);
     if (a == NULL)
         return ERR_NOMEM;
     a->loop = l;
-    a->pages = (struct admin_pages){.sources = *sources, .loop = l, .started_ms = clock_mono_ms()};
     list_init(&a->conns);
     timer_init(&a->retry_accept, on_retry_accept);
 
@@ -373,12 +371,6 @@ int admin_open(struct admin **out, struct loop *l, const struct admin_sources *s
     a->n_unclosed = 1;
     uv_idle_init(&l->uv, &a->last_turn);
     a->last_turn.data = a;
-    err = listener_open(&a->listener, l, &a->socket, 0, on_ready, a);
-    if (err != 0) {
-        buf_printf(errors, "admin: %s: cannot listen\n", l->config->admin.text);
-        admin_close(&a); /* the loop knows handles of it */
-        return err;
-    }
     *out = a;
     return 0;
 
@@ -387,6 +379,13 @@ free_tokens:
 free_admin:
     free(a);
     return err;
+}
+
+int admin_open(struct admin *a, const struct admin_sources *sources)
+{
+    REQUIRE(sources->cache != NULL && sources->is_ready != NULL && sources->is_draining != NULL);
+    a->pages = (struct admin_pages){.sources = *sources, .loop = a->loop, .started_ms = clock_mono_ms()};
+    return listener_open(&a->listener, a->loop, &a->socket, 0, on_ready, a);
 }
 
 void admin_put_address(const struct admin *a, struct buf *out)

@@ -22,10 +22,14 @@ struct admin_sources {
     void *ctx;
 };
 
-/* Bind and listen on `l`, on its thread or before it runs; port 0 picks a free one. On failure a line that
- * says why is appended to `errors`. Returns 0, ERR_SYSTEM (address in use, no right), ERR_NOMEM, or
- * ERR_SYNTAX (the token file). */
-int admin_open(struct admin **out, struct loop *l, const struct admin_sources *sources, struct buf *errors);
+/* Read the tokens and bind the address of `l`'s config, which is all that may need root; port 0 picks a free
+ * one. On failure a line that says why is appended to `errors`. Returns 0, ERR_SYSTEM (address in use, no
+ * right), ERR_NOMEM, or ERR_SYNTAX (the token file). */
+int admin_bind(struct admin **out, struct loop *l, struct buf *errors);
+
+/* Begin to serve, on the loop's thread or before it runs. Returns 0 or ERR_SYSTEM; admin_close is due in
+ * either case. */
+int admin_open(struct admin *a, const struct admin_sources *sources);
 
 /* The real address, as ADDR text. */
 void admin_put_address(const struct admin *a, struct buf *out);

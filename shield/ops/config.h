@@ -135,6 +135,7 @@ struct config {
     char *node_id;   /* what CDN-Loop and Cache-Status carry: "shield" or "shield-NAME"; see node_pseudonym */
     char *node_pseudonym; /* our CDN-Loop id: "shield-NAME", NAME by default host name and random suffix */
     uint64_t workers;     /* never 0 after load: auto is resolved */
+    char *user;           /* "", NAME or NAME:GROUP; see privileges.h */
     uint64_t drain_timeout_ms;
     char *access_log; /* "off", "stdout" or a path */
     char *debug_token_file;

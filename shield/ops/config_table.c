@@ -12,6 +12,8 @@ const struct directive directives[] = {
     /* name, type, field, default, min, max, reload, words, help */
     { "workers", D_COUNT, AT(workers), "auto", "1", "64", D_RESTART, "auto",
       "Event loops; auto is one for each usable core." },
+    { "user", D_TEXT, AT(user), "", NULL, NULL, D_RESTART, NULL,
+      "NAME or NAME:GROUP that root becomes once its sockets are bound; empty stays." },
     { "drain_timeout", D_TIME, AT(drain_timeout_ms), "10s", "0", "1d", D_LIVE, NULL,
       "How long TERM waits for answers under way." },
     { "access_log", D_TEXT, AT(access_log), "off", NULL, NULL, D_RESTART, NULL,

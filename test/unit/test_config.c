@@ -99,6 +99,7 @@ static void test_defaults(void **state)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (numbers[i].value != numbers[i].expected)
             fail_msg("%s is %llu", numbers[i].name, (unsigned long long)numbers[i].value);
+    assert_string_equal(c->user, "");
     assert_string_equal(c->access_log, "off");
     assert_string_equal(c->store_path, "");
     assert_string_equal(c->debug_token_file, "");
@@ -126,7 +127,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 112);
+    assert_int_equal(directive_count, 113);
 }
 
 static void test_names_of_this_node(void **state)

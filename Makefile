@@ -12,12 +12,20 @@ VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 WARN   := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
           -Wno-unused-parameter -Werror
 CFLAGS ?= -O2 -g
-CFLAGS_release := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+# What whoever has found a bug would still have to get around, as far as the compiler knows it.
+HARDENED := -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
+            -fcf-protection -mbranch-protection=standard
+hash     := \#
+knows     = $(shell echo '$(hash)include <string.h>' | $(CC) -O2 -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo '$(1)')
+fortify   = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=
+CFLAGS_release := $(or $(call knows,$(fortify)3),$(fortify)2) $(foreach f,$(HARDENED),$(call knows,$f))
+CFLAGS_clang   := $(CFLAGS_release)
 CFLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_fuzz    := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 ALL_CFLAGS  = $(CFLAGS) $(CFLAGS_$(VARIANT)) -std=c17 -D_GNU_SOURCE -pthread -I. $(WARN) -MMD -MP -fPIE
-ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=% -fno-sanitize%,$(subst fuzzer-no-link,fuzzer,$(CFLAGS_$(VARIANT)))) -pthread -pie -Wl,-z,relro,-z,now
+ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize=% -fno-sanitize%,$(subst fuzzer-no-link,fuzzer,$(CFLAGS_$(VARIANT)))) -pthread -pie \
+              -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
 LDLIBS      = $(shell pkg-config --libs $(LIBS_PKG) 2>/dev/null || echo -luv -llmdb -lcares -lyaml -ljansson -lxxhash) -lm
 
 FOLDERS := common $(patsubst %/,%,$(wildcard shield/*/)) bench

@@ -15,18 +15,22 @@ ENV_asan    := WIRE_PATIENCE=3 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_afte
 ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=test/tsan.supp
 RUN_tsan     = $(FIXED_MAP)
 
-.PHONY: test check-unit check-wire asan tsan soak check-soak fuzz fuzz-run format layers bench install
+.PHONY: test check-unit check-wire check-hardened asan tsan soak check-soak fuzz fuzz-run format layers bench install
 
 # One after the other whatever -j says, so that the wire tests have the machine to themselves; the building is parallel.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test:
 	+@$(MAKE) --no-print-directory $(JOBS) layers
+	+@$(MAKE) --no-print-directory $(JOBS) check-hardened
 	+@$(MAKE) --no-print-directory $(JOBS) check-unit
 	+@$(MAKE) --no-print-directory $(JOBS) check-wire
 
 check-unit: $(UNITS)
 	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $(PYTHON) test/run_units.py $(UNITS)
+
+check-hardened: $(B)shield $(B)shieldctl $(B)shield-bench
+	@test/hardened $^
 
 check-wire: $(B)shield $(B)shield-bench $(B)shieldctl
 	@echo "wire: $(B)shield"

@@ -78,11 +78,25 @@ static bool is_understood_status(int status)
     }
 }
 
-/* An answer to the conditions or the range of this one request: nobody else's, however long it lives. */
-static bool answers_conditions(const struct http_head *request, int status)
+/* What the fault was may be in fields that no key tells apart, a long one say: an answer to one request,
+ * whatever lifetime the origin gives to it. RFC 6585 forbids to store 428, 429 and 431. */
+static bool blames_the_request(int status)
 {
-    return status == 304 || (status == 412 && policy_has_origin_condition(request)) ||
-           (status == 416 && http_has(request, FIELD_RANGE));
+    switch (status) {
+    case 400:
+    case 408:
+    case 411 ... 413:
+    case 415 ... 417:
+    case 421:
+    case 425:
+    case 426:
+    case 428:
+    case 429:
+    case 431:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Answers that those who wait share even when nobody may keep them (DESIGN.md section 4). */
@@ -391,7 +405,7 @@ static bool judge_kind(const struct judgement *j, struct verdict *v)
         settle(v, USE_ALONE, UNCACHEABLE_METHOD);
     else if (status == 206)
         settle(v, USE_ALONE, UNCACHEABLE_PARTIAL);
-    else if (status < 200 || answers_conditions(j->request, status))
+    else if (status < 200 || status == 304 || blames_the_request(status))
         settle(v, USE_ALONE, UNCACHEABLE_STATUS);
     else if (j->cfg->client.cache_control == CLIENT_CC_OBEY &&
              (cache_control_read(j->request, &asked), asked.flags & CC_NO_STORE))

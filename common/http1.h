@@ -36,6 +36,7 @@ struct http1_result {
     enum http1_status status;
     int err;         /* ERR_BAD_REQUEST, ERR_HEAD_TOO_LARGE, ERR_URI_TOO_LONG, ERR_VERSION, ... ; responses:
                       * always ERR_PROTOCOL */
+    int cause;       /* the same, for responses too: tells which of the limits was reached */
     const char *why; /* static text, for logs: what was wrong */
     uint32_t head_bytes;
 };
@@ -49,7 +50,8 @@ enum { HTTP1_CONNECTION_BYTES = 1024 }; /* of all Connection values in one head;
  * asterisk-form (OPTIONS). Framing is http1_body_for_request's matter.
  *
  * Lines are judged in order, each as soon as it is whole, so that a client that says "GET /" and waits is
- * refused at once; what is reported does not depend on how the bytes arrived. `head` is filled with
+ * refused at once; so is, within a line, a NUL, and in a response a CR without LF and a beginning other than
+ * "HTTP/1.". What is reported does not depend on how the bytes arrived. `head` is filled with
  * HTTP1_HEAD only. `p` may be another address in each call, as long as the bytes are the same. */
 struct http1_result http1_parse_request(struct http1_scan *scan, const char *p, size_t len,
                                         const struct http1_limits *limits, struct http_head *head);
@@ -88,6 +90,7 @@ struct http1_body {
     uint32_t ext_bytes, trailer_bytes, size_digits; /* private */
     uint64_t max_chunk_ext, max_trailers;           /* from the limits */
     int err;         /* after an error: ERR_BAD_REQUEST or as http1_limits says; responses: ERR_PROTOCOL */
+    int cause;       /* the same, for responses too: tells which of the limits was reached */
     const char *why; /* after an error: static text */
 };
 

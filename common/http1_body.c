@@ -117,6 +117,7 @@ static int fail(struct http1_body *b, int err, const char *why)
 {
     b->state = CHUNK_BAD;
     b->err = b->is_response ? ERR_PROTOCOL : err;
+    b->cause = err;
     b->why = why;
     return b->err;
 }

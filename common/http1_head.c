@@ -126,27 +126,45 @@ static int read_line(struct parse *x, struct http1_scan *scan, struct span line)
     return 0;
 }
 
-static bool has_nul(const char *p, size_t n)
+/* What no end of the line could put right, so that nothing more is waited for: a NUL, and in a response a CR
+ * before anything but LF. A CR that is the last byte may yet be a good one. NULL: nothing. */
+static const char *hopeless_byte(const struct parse *x, struct span s)
 {
-    return n > 0 && memchr(p, '\0', n) != NULL;
+    const char *nul = s.len > 0 ? memchr(s.p, '\0', s.len) : NULL;
+    const char *cr = !x->is_request && s.len > 1 ? memchr(s.p, '\r', s.len - 1) : NULL;
+    if (cr != NULL && (nul == NULL || cr < nul))
+        return "CR without LF";
+    return nul != NULL ? "NUL byte" : NULL;
 }
 
-/* Reads whole lines up to the empty one, a fault, or p[limit]. A NUL outranks the other faults of its line,
- * because it may have been refused before the line was whole. */
+/* An origin that does not speak HTTP/1 may never send an LF: it is known by its first bytes. */
+static bool begins_like_a_response(struct span s)
+{
+    return memcmp(s.p, "HTTP/1.", MIN(s.len, 7)) == 0;
+}
+
+/* Reads whole lines up to the empty one, a fault, or p[limit]. A hopeless byte outranks the other faults of
+ * its line, because it may have been refused before the line was whole. */
 static int read_lines(struct parse *x, struct http1_scan *scan, size_t limit)
 {
     while (!x->complete) {
         size_t from = MAX(scan->done, scan->line);
         const char *lf = from < limit ? memchr(x->p + from, '\n', limit - from) : NULL;
-        if (lf == NULL) {
-            bool bad = from < limit && has_nul(x->p + from, limit - from);
+        const char *line_end = lf != NULL ? lf : x->p + MAX(limit, from);
+        struct span line = between(x->p + scan->line, line_end);
+        if (!x->is_request && !scan->has_start_line && !begins_like_a_response(line))
+            return refuse(x, ERR_PROTOCOL, "does not begin with HTTP/1.");
+        if (lf == NULL) { /* of what was looked at before, only a CR at its end is still in doubt */
+            size_t again = from > scan->line ? from - 1 : from;
+            const char *why = from < limit ? hopeless_byte(x, between(x->p + again, line_end)) : NULL;
             scan->done = (uint32_t)MAX(limit, from);
-            return bad ? refuse(x, ERR_BAD_REQUEST, "NUL byte") : 0;
+            return why != NULL ? refuse(x, ERR_BAD_REQUEST, why) : 0;
         }
-        struct span line = between(x->p + scan->line, lf);
         int err = read_line(x, scan, line);
-        if (err != 0)
-            return has_nul(line.p, line.len) ? refuse(x, ERR_BAD_REQUEST, "NUL byte") : err;
+        if (err != 0) {
+            const char *why = hopeless_byte(x, line);
+            return why != NULL ? refuse(x, ERR_BAD_REQUEST, why) : err;
+        }
         scan->line = scan->done = (uint32_t)(lf + 1 - x->p);
     }
     return 0;
@@ -228,7 +246,8 @@ static struct http1_result parse(struct parse *x, struct http1_scan *scan, size_
     REQUIRE(len >= scan->done);
     int err = read_head(x, scan, len, &end);
     if (err != 0)
-        return (struct http1_result){HTTP1_BAD, x->is_request ? err : ERR_PROTOCOL, x->why, 0};
+        return (struct http1_result){
+            .status = HTTP1_BAD, .err = x->is_request ? err : ERR_PROTOCOL, .cause = err, .why = x->why};
     if (end == 0)
         return (struct http1_result){.status = HTTP1_MORE};
     return (struct http1_result){.status = HTTP1_HEAD, .head_bytes = (uint32_t)end};

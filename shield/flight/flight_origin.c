@@ -146,6 +146,17 @@ static bool was_asked_conditionally(const struct flight *f)
             (http_has(r, FIELD_IF_NONE_MATCH) || http_has(r, FIELD_IF_MODIFIED_SINCE)));
 }
 
+/* A part that neither the client nor the route asked for (RFC 9110 section 15.3.7). With methods that have no
+ * ranges it is the client's to judge. */
+static bool is_unasked_part(const struct flight *f, int status)
+{
+    struct field_changes by_route = policy_request_changes(f->what.route);
+    bool asked = (f->what.mode != FORWARD_SHARED && flight_validating(f) == NULL &&
+                  http_has(&f->request_head, FIELD_RANGE)) ||
+                 field_changes_drop(&by_route, SPAN("Range"));
+    return status == 206 && !asked && f->what.method == METHOD_GET;
+}
+
 static void on_interim(struct origin_call *c, const struct http_head *head)
 {
     flight_take_interim(container_of(c, struct flight, call), head);
@@ -165,7 +176,7 @@ static void on_head(struct origin_call *c, const struct http_head *head)
         flight_fail(f, ERR_SERVER_ERROR);
         return;
     }
-    if (head->status == 304 && !was_asked_conditionally(f)) {
+    if ((head->status == 304 && !was_asked_conditionally(f)) || is_unasked_part(f, head->status)) {
         flight_fail(f, ERR_PROTOCOL);
         return;
     }

@@ -1,5 +1,6 @@
 #include "shield/net/conn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -171,6 +172,15 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n)
 bool conn_is_writing(const struct conn *c)
 {
     return c->writing;
+}
+
+bool conn_has_news(const struct conn *c)
+{
+    int fd;
+    char byte;
+    if (uv_fileno(&c->u.handle, &fd) != 0)
+        return true;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
 size_t conn_untaken(const struct conn *c)

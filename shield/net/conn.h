@@ -54,6 +54,10 @@ int conn_write(struct conn *c, const uv_buf_t *bufs, unsigned n);
 
 bool conn_is_writing(const struct conn *c);
 
+/* Whether the peer has said something, or has ended, that on_data and the like have not told yet. A system
+ * call. */
+bool conn_has_news(const struct conn *c);
+
 /* Bytes that the peer has not taken yet: pending here, or in the socket's buffer. */
 size_t conn_untaken(const struct conn *c);
 

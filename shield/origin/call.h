@@ -71,7 +71,7 @@ struct origin_call {
     size_t bytes_1xx;
     uint64_t sent_us, content_left;
     char chunk_line[20];
-    bool has_turn, reused, retried, got_bytes, content_done, keep_alive, paused, asking;
+    bool has_turn, reused, retried, got_bytes, content_done, keep_alive, promised_content, paused, asking;
 };
 
 /* Start; every outcome comes as an event from a later turn. */

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "common/http_chars.h"
 #include "shield/ops/log.h"
 
 static void broke_protocol(struct origin_call *c, const char *why)
@@ -10,9 +11,37 @@ static void broke_protocol(struct origin_call *c, const char *why)
     call_end(c, ERR_PROTOCOL, false);
 }
 
+/* `cause` is one of http1_limits' errors, or another. */
+static void count_limit(struct origin_call *c, int cause)
+{
+    struct metrics_slot *m = c->pool->loop->metrics;
+    if (cause == ERR_CONTENT_TOO_LARGE)
+        metric_limit(m, MAX_CHUNK_EXT);
+    else if (cause == ERR_TOO_MANY_FIELDS)
+        metric_limit(m, MAX_FIELDS);
+    else if (cause == ERR_HEAD_TOO_LARGE && c->state == CALL_BODY)
+        metric_limit(m, MAX_TRAILERS);
+    else if (cause == ERR_HEAD_TOO_LARGE)
+        metric_limit(m, MAX_HEAD);
+}
+
+/* RFC 9110 section 8.6, RFC 9112 section 6.1: a 1xx and a 204 have no length and no coding. Who puts one
+ * there may send the content too, and it would be read as the answer to the next request. (A 304 and the
+ * answer to a HEAD may have both.) */
+static bool promises_content(const struct http_head *head)
+{
+    uint64_t length = 0;
+    if (head->status >= 200 && head->status != 204)
+        return false;
+    return http_has(head, FIELD_TRANSFER_ENCODING) ||
+           (http_has(head, FIELD_CONTENT_LENGTH) &&
+            !(http_parse_uint(http_value(head, FIELD_CONTENT_LENGTH), &length) && length == 0));
+}
+
 static void on_complete(struct origin_call *c, bool bytes_behind)
 {
-    bool keep = c->keep_alive && c->content_done && !bytes_behind && c->body.framing != BODY_UNTIL_CLOSE;
+    bool keep = c->keep_alive && c->content_done && !bytes_behind && !c->promised_content &&
+                c->body.framing != BODY_UNTIL_CLOSE;
     call_end(c, 0, keep);
 }
 
@@ -43,6 +72,7 @@ static void feed_body(struct origin_call *c, const char *p, size_t n)
             on_complete(c, n > 0);
             return;
         case BODY_BAD:
+            count_limit(c, c->body.cause);
             broke_protocol(c, c->body.why);
             return;
         }
@@ -74,11 +104,13 @@ static size_t take_head(struct origin_call *c, const char *p, size_t n)
     if (r.status == HTTP1_MORE)
         return 0;
     if (r.status == HTTP1_BAD) {
+        count_limit(c, r.cause);
         broke_protocol(c, r.why);
         return 0;
     }
     c->scan = (struct http1_scan){0};
     metric_add(&call_counters(c)->classes[head.status / 100], 1);
+    c->promised_content |= promises_content(&head);
     if (head.status < 200) {
         take_interim(c, &head, r.head_bytes);
         return r.head_bytes;

@@ -111,6 +111,10 @@ struct upstream *upstream_take(struct upstream_pool *p, unsigned origin_index, u
         }
         if (avoid & BIT(u->at.server))
             continue;
+        if (conn_has_news(&u->conn)) { /* the loop has only not come to it yet: RFC 9112 section 6.3, last */
+            close_upstream(u);
+            continue;
+        }
         list_remove(&u->idle_link);
         timer_stop(p->loop, &u->idle_timer);
         u->owner = owner;

@@ -76,19 +76,30 @@ class Lab:
         return problems
 
 
-@pytest.fixture
-def lab(tmp_path):
+def in_a_lab(tmp_path):
     lab = Lab(tmp_path)
     yield lab
     problems = lab.end()
     assert not problems, "; ".join(problems)
 
 
+@pytest.fixture
+def lab(tmp_path):
+    yield from in_a_lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_lab(tmp_path_factory):
+    """The same for all tests of a file: tables of hundreds of cases, which one shield has to live through."""
+    yield from in_a_lab(tmp_path_factory.mktemp("lab"))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    lab = getattr(item, "funcargs", {}).get("lab")
+    given = getattr(item, "funcargs", {})
+    lab = given.get("lab") or given.get("module_lab")
     if report.failed and lab is not None:
         for i, shield in enumerate(lab.shields):
             report.sections.append((f"log of shield {i}: {' '.join(shield.command)}", shield.log[-20000:]))

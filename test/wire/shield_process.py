@@ -209,6 +209,10 @@ class Shield:
             pages = [int(word) for word in f.read().split()]
         return (pages[1] - (pages[2] if of_its_own else 0)) * os.sysconf("SC_PAGE_SIZE")
 
+    def descriptors(self):
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def check_end(self):
         """At the end of every test: no flight left, no promise broken, a clean exit, nothing from a sanitizer."""
         problems = []

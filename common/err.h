@@ -35,6 +35,7 @@
     X(CONTENT_TOO_LARGE, 413, "the content is too large")                                  \
     X(NOT_IMPLEMENTED, 501, "not implemented")                                             \
     X(METHOD, 405, "the method is not allowed here")                                       \
+    X(EXPECTATION, 417, "the expectation cannot be met")                                   \
     X(VERSION, 505, "the HTTP version is not supported")                                   \
     X(MISDIRECTED, 421, "this host is not served here")                                    \
     X(FORBIDDEN, 403, "not allowed")                                                       \

@@ -124,8 +124,8 @@ bool http1_body_finish(struct http1_body *b);
 /* Whether the connection may carry another message after this head (RFC 9112 section 9.3). */
 bool http1_keep_alive(const struct http_head *head);
 
-/* host[:port] by the grammar of RFC 3986 section 3.2.2 (no userinfo; not empty; IP literals closed; the port
- * numeric, at most 65535, and possibly empty). */
+/* host[:port] by the grammar of RFC 3986 section 3.2.2 (no userinfo; not empty; no comma; IP literals closed;
+ * the port numeric, at most 65535, and possibly empty). */
 bool http1_valid_host(struct span host);
 
 /* "HEX\r\n" before a chunk of n bytes into out (at least 18 bytes); gives the length. The chunk's bytes and a

@@ -269,7 +269,7 @@ bool http1_keep_alive(const struct http_head *head)
 {
     if (!http_has(head, FIELD_CONNECTION))
         return head->minor >= 1;
-    if (http_list_has(head, FIELD_CONNECTION, SPAN("close")))
+    if (http_connection_has(head, SPAN("close")))
         return false;
-    return head->minor >= 1 || http_list_has(head, FIELD_CONNECTION, SPAN("keep-alive"));
+    return head->minor >= 1 || http_connection_has(head, SPAN("keep-alive"));
 }

@@ -50,11 +50,12 @@ static bool is_ip_literal(struct span inside)
     return inet_pton(AF_INET6, text, &ignored) == 1;
 }
 
-/* reg-name, not empty; an IPv4 address is one by its characters. */
+/* reg-name, not empty; an IPv4 address is one by its characters. A comma would be allowed: but no name has
+ * one, and two Hosts that somebody has joined to one line do. */
 static bool is_reg_name(struct span s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (http_char_is(s.p[i], CHAR_REGNAME))
+        if (http_char_is(s.p[i], CHAR_REGNAME) && s.p[i] != ',')
             continue;
         if (s.p[i] != '%' || s.len - i < 3 || !http_char_is(s.p[i + 1], CHAR_HEX) ||
             !http_char_is(s.p[i + 2], CHAR_HEX))

@@ -246,6 +246,28 @@ bool http_list_has(const struct http_head *h, enum http_field_id id, struct span
     return false;
 }
 
+static bool line_names(struct span line, struct span option)
+{
+    while (line.len > 0) {
+        const char *comma = memchr(line.p, ',', line.len);
+        size_t n = comma != NULL ? (size_t)(comma - line.p) : line.len;
+        if (span_eq_nocase(span_trim((struct span){line.p, n}), option))
+            return true;
+        line = span_from(line, n + 1);
+    }
+    return false;
+}
+
+bool http_connection_has(const struct http_head *h, struct span option)
+{
+    if (!http_has(h, FIELD_CONNECTION))
+        return false;
+    for (uint32_t i = 0; i < h->n_fields; i++)
+        if (h->fields[i].id == FIELD_CONNECTION && line_names(h->fields[i].value, option))
+            return true;
+    return false;
+}
+
 bool http_is_hop_by_hop(const struct http_head *h, const struct http_field *f)
 {
     static const uint64_t always = BIT_OF(CONNECTION) | BIT_OF(KEEP_ALIVE) | BIT_OF(PROXY_CONNECTION) |
@@ -265,7 +287,10 @@ bool http_is_hop_by_hop(const struct http_head *h, const struct http_field *f)
         return true;
     if (f->id != FIELD_OTHER && ((removable >> f->id) & 1) == 0)
         return false;
-    return http_list_has(h, FIELD_CONNECTION, f->name);
+    /* without Upgrade it has no meaning, whether or not Connection names it too (RFC 7540 section 3.2.1) */
+    if (f->id == FIELD_OTHER && span_eq_nocase(f->name, SPAN("HTTP2-Settings")))
+        return true;
+    return http_connection_has(h, f->name);
 }
 
 bool http_is_token(struct span s)

@@ -156,9 +156,9 @@ struct span http_reason(int status);
 int http_head_copy(struct http_head *to, const struct http_head *from, struct arena *a);
 
 /* Whether the field is named in Connection, or is hop-by-hop by itself (RFC 9110 section 7.6.1: Connection,
- * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-Auth*). Fields that Connection
- * may never remove (Host, Content-Length, Cache-Control, Vary and the like) are not hop-by-hop even when
- * named. */
+ * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, HTTP2-Settings, Proxy-Auth*). Fields
+ * that Connection may never remove (Host, Content-Length, Cache-Control, Vary and the like) are not
+ * hop-by-hop even when named. */
 bool http_is_hop_by_hop(const struct http_head *h, const struct http_field *f);
 
 /* Walks a comma-separated list (RFC 9110 section 5.6.1), respecting quoted strings: takes the next non-empty
@@ -175,6 +175,10 @@ bool http_list_each(const struct http_head *h, enum http_field_id id, struct htt
 
 /* Whether the list field `id` has `token` (any case) as an element, parameters aside. */
 bool http_list_has(const struct http_head *h, enum http_field_id id, struct span token);
+
+/* Whether Connection names `option` (any case). Its members are tokens (RFC 9110 section 7.6.1): every comma
+ * parts them, and no quote hides one. */
+bool http_connection_has(const struct http_head *h, struct span option);
 
 bool http_is_token(struct span s); /* RFC 9110 section 5.6.2, at least one byte */
 

@@ -214,6 +214,16 @@ static void start_request(struct h1_client *c, const struct http_head *head)
     exchange_start(c->server->env, &r, &c->exchange);
 }
 
+/* For a request that does not parse: its answer has no content where it is a HEAD (RFC 9110 section 9.3.2).
+ */
+static struct http_head what_it_seems(const char *p, size_t n)
+{
+    struct span s = {p, n};
+    if (span_starts(s, SPAN("\r\n")))
+        s = span_from(s, 2);
+    return (struct http_head){.method = span_starts(s, SPAN("HEAD ")) ? METHOD_HEAD : METHOD_OTHER};
+}
+
 /* One head off p[0..n): gives how many bytes it took, 0 when there is nothing more to do with them now. */
 static size_t take_head(struct h1_client *c, const char *p, size_t n)
 {
@@ -225,7 +235,8 @@ static size_t take_head(struct h1_client *c, const char *p, size_t n)
     c->scan = (struct http1_scan){0};
     c->in_head = false;
     if (r.status == HTTP1_BAD) {
-        refuse(c, NULL, r.err);
+        struct http_head seems = what_it_seems(p, n);
+        refuse(c, &seems, r.err);
         return 0;
     }
     start_request(c, &head);
@@ -390,8 +401,9 @@ static void on_timer(struct loop_timer *t)
         exchange_on_bad_content(c->exchange, ERR_CLIENT_TIMEOUT);
     } else if (c->in.len > 0) {
         metric_limit(m, HEAD_TIMEOUT);
+        struct http_head seems = what_it_seems(c->in.p, c->in.len);
         buf_fini(&c->in);
-        refuse(c, NULL, ERR_CLIENT_TIMEOUT);
+        refuse(c, &seems, ERR_CLIENT_TIMEOUT);
     } else {
         metric_limit(m, IDLE_TIMEOUT);
         close_client(c, false);

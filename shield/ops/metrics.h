@@ -72,6 +72,7 @@
     X(VERSION, "version")                            \
     X(NOT_IMPLEMENTED, "not_implemented")            \
     X(METHOD, "method")                              \
+    X(EXPECTATION, "expectation")                    \
     X(MISDIRECTED, "misdirected")                    \
     X(FORBIDDEN, "forbidden")                        \
     X(ROUTE, "route")                                \

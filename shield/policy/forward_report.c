@@ -103,6 +103,7 @@ static const char *const proxy_errors[ERR_COUNT] = {
     [ERR_CONTENT_TOO_LARGE] = "http_request_error",
     [ERR_NOT_IMPLEMENTED] = "proxy_internal_response",
     [ERR_METHOD] = "http_request_error",
+    [ERR_EXPECTATION] = "http_request_error",
     [ERR_VERSION] = "proxy_internal_response",
     [ERR_MISDIRECTED] = "http_request_error",
     [ERR_FORBIDDEN] = "http_request_denied",

@@ -113,7 +113,7 @@ enum pass_reason {
 struct request_verdict {
     enum request_kind kind;
     enum pass_reason why; /* REQUEST_SOLO, REQUEST_PASS */
-    int err;              /* REQUEST_REFUSE: ERR_METHOD, ERR_LOOP, ERR_MISDIRECTED */
+    int err;              /* REQUEST_REFUSE: ERR_METHOD, ERR_EXPECTATION, ERR_LOOP, ERR_MISDIRECTED */
 };
 
 /* Sort a request; `has_content` tells whether a body follows its head. */

@@ -117,11 +117,25 @@ static bool may_not_go_further(const struct http_head *request)
            delta_seconds_parse(http_value(request, FIELD_MAX_FORWARDS), &left) && left == 0;
 }
 
+/* RFC 9110 section 10.1.1: 100-continue is all that anybody knows, and what is forwarded carries no
+ * expectation. One of HTTP/1.0 is ignored. */
+static bool expects_more(const struct http_head *request)
+{
+    struct http_list_it it = {0};
+    struct span item;
+    while (request->minor > 0 && http_list_each(request, FIELD_EXPECT, &it, &item))
+        if (!span_eq_nocase(item, SPAN("100-continue")))
+            return true;
+    return false;
+}
+
 static int why_refused(const struct config *cfg, const struct http_head *request)
 {
     enum http_method m = request->method;
     if (m == METHOD_CONNECT || m == METHOD_TRACE || m == METHOD_PURGE)
         return ERR_METHOD;
+    if (expects_more(request))
+        return ERR_EXPECTATION;
     if (http_has(request, FIELD_CDN_LOOP) && has_passed_here(cfg, request))
         return ERR_LOOP;
     if (!is_host_served(cfg, request))

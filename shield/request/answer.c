@@ -342,9 +342,11 @@ unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs)
 }
 
 /* Whether the connection may go on after an error of ours: not when the request could not be read to its end.
- */
+ * Behind a CONNECT may stand what was meant for the tunnel. */
 static bool survives(const struct exchange *ex, int err)
 {
+    if (ex->head.method == METHOD_CONNECT)
+        return false;
     switch (err) {
     case ERR_BAD_REQUEST:
     case ERR_HEAD_TOO_LARGE:

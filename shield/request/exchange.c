@@ -270,12 +270,22 @@ static struct span path_query_upstream(const struct exchange *ex)
     return is_keyed_method(ex) ? policy_key_path_query(buf_span(&ex->key)) : ex->rewritten;
 }
 
+/* As its URL has it, with the port (RFC 9110 section 7.2). */
+static struct span authority_of(const struct config_server *s)
+{
+    const char *from = s->unix_path == NULL ? strstr(s->url, "://") : NULL;
+    struct span authority = span_of(from != NULL ? from + 3 : s->host);
+    if (authority.len > 0 && authority.p[authority.len - 1] == '/')
+        authority.len--;
+    return authority;
+}
+
 static struct flight_request what_to_fetch(struct exchange *ex)
 {
     const struct config_origin *origin = origin_of(ex);
     struct span host = origin->host[0] != '\0' ? span_of(origin->host) : ex->target.host;
     if (host.len == 0)
-        host = span_of(origin->servers[0].host);
+        host = authority_of(&origin->servers[0]);
     return (struct flight_request){
         .config = ex->config,
         .route = ex->route,

@@ -150,6 +150,7 @@ static void hop_by_hop(void **state)
         {"Proxy-Authenticate", true, true},
         {"Proxy-Authorization", true, true},
         {"Proxy-Authentication-Info", true, true},
+        {"HTTP2-Settings", true, true},
         {"X-Own", false, true},
         {"X-Forwarded-For", false, true},
         {"User-Agent", false, true},
@@ -187,6 +188,17 @@ static void hop_by_hop(void **state)
             fail_msg("%s, named", rows[i].name);
         agree_fini(&r);
     }
+}
+
+static void connection_options(void **state)
+{
+    struct agree_run r;
+    response(&r, "Connection: \"a, b\\\r\nConnection: ,C ,, d\";e\r\n");
+    assert_true(http_connection_has(&r.head, SPAN("b\\")));
+    assert_true(http_connection_has(&r.head, SPAN("c")));
+    assert_false(http_connection_has(&r.head, SPAN("a")));
+    assert_false(http_connection_has(&r.head, SPAN("d")));
+    agree_fini(&r);
 }
 
 static void copy(void **state)
@@ -279,6 +291,7 @@ int main(void)
         cmocka_unit_test(lists),
         cmocka_unit_test(lists_over_fields),
         cmocka_unit_test(hop_by_hop),
+        cmocka_unit_test(connection_options),
         cmocka_unit_test(copy),
         cmocka_unit_test(tokens),
         cmocka_unit_test(value_bytes),

@@ -269,7 +269,9 @@ class Origin:
                 self.held.append(request)
             self.news.notify_all()
         if answer is not None:
-            request.read_body()
+            if not request.content_ends():
+                request.close()
+                return
             if callable(answer):
                 answer = answer(request)
             if answer is not None:

@@ -9,6 +9,7 @@
 #include "common/units.h"
 
 static const unsigned char v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
+static const struct span unix_scheme = {"unix:", 5};
 
 static bool parse_port(struct span s, uint16_t *out)
 {
@@ -88,7 +89,6 @@ static const char *parse_inet4(struct span text, struct netaddr *out)
 
 const char *netaddr_parse(struct span text, struct netaddr *out)
 {
-    static const struct span unix_scheme = {"unix:", 5};
     struct netaddr addr = {0};
     if (text.len == 0)
         return "an empty address";
@@ -165,6 +165,10 @@ static bool has_host_bits(const struct netaddr_cidr *c)
 const char *netaddr_cidr_parse(struct span text, struct netaddr_cidr *out)
 {
     struct netaddr_cidr c = {0};
+    if (span_eq(text, unix_scheme)) {
+        *out = (struct netaddr_cidr){.family = AF_UNIX};
+        return NULL;
+    }
     const char *slash = text.len > 0 ? memchr(text.p, '/', text.len) : NULL;
     struct span host = {text.p, slash != NULL ? (size_t)(slash - text.p) : text.len};
 
@@ -195,11 +199,30 @@ const char *netaddr_cidr_parse(struct span text, struct netaddr_cidr *out)
     return NULL;
 }
 
-bool netaddr_cidr_contains(const struct netaddr_cidr *c, const struct sockaddr *sa)
+bool netaddr_cidr_of(const struct sockaddr *sa, struct netaddr_cidr *out)
 {
     int family;
     const unsigned char *p = ip_bytes(sa, &family);
-    return p != NULL && family == c->family && bits_equal(p, c->addr, c->bits);
+    *out = (struct netaddr_cidr){.family = sa->sa_family == AF_UNIX ? AF_UNIX : 0};
+    if (p == NULL)
+        return out->family != 0;
+    out->family = family;
+    out->bits = family == AF_INET ? 32 : 128;
+    memcpy(out->addr, p, out->bits / 8);
+    return true;
+}
+
+void netaddr_cidr_put(struct buf *out, const struct netaddr_cidr *c, bool bare)
+{
+    char ip[INET6_ADDRSTRLEN];
+    if (c->family == AF_UNIX) {
+        buf_put_span(out, unix_scheme);
+        return;
+    }
+    ENSURE(inet_ntop(c->family, c->addr, ip, sizeof ip) != NULL);
+    buf_put_span(out, span_of(ip));
+    if (!bare)
+        buf_printf(out, "/%u", c->bits);
 }
 
 bool netaddr_cidr_covers(const struct netaddr_cidr *c, const struct netaddr_cidr *inner)

@@ -22,15 +22,18 @@ void netaddr_put(struct buf *out, const struct sockaddr *sa);
 
 bool netaddr_is_loopback(const struct sockaddr *sa); /* 127/8, ::1, ::ffff:127/104, or a Unix socket */
 
-/* CIDR blocks: "10.0.0.0/8", "::1/128", or a bare address. */
+/* CIDR blocks: "10.0.0.0/8", "::1/128", a bare address, or "unix:": whoever comes over a Unix socket. */
 struct netaddr_cidr {
-    int family;
+    int family; /* AF_INET, AF_INET6 or AF_UNIX; 0 is in no block */
     unsigned char addr[16];
     unsigned bits;
 };
 const char *netaddr_cidr_parse(struct span text, struct netaddr_cidr *out);
-bool netaddr_cidr_contains(const struct netaddr_cidr *c,
-                           const struct sockaddr *sa); /* v4-mapped v6 counts as v4 */
+/* The block of this one address: a v4-mapped one is IPv4, and any Unix socket is "unix:". False for other
+ * families. */
+bool netaddr_cidr_of(const struct sockaddr *sa, struct netaddr_cidr *out);
+/* As netaddr_cidr_parse reads it; a block of one address without its prefix length where `bare`. */
+void netaddr_cidr_put(struct buf *out, const struct netaddr_cidr *c, bool bare);
 /* Whether all addresses of `inner`, which may be a bare one, are in `c`. */
 bool netaddr_cidr_covers(const struct netaddr_cidr *c, const struct netaddr_cidr *inner);
 

@@ -1,6 +1,5 @@
 #include "shield/http/h1_server.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "common/check.h"
@@ -18,12 +17,11 @@ struct h1_client {
     struct http1_scan scan;
     struct http1_body body; /* of the request whose content is coming in */
     struct exchange *exchange;
-    char ip[INET6_ADDRSTRLEN];
-    uint8_t ip_len;
-    bool in_head;    /* head_timeout runs */
-    bool in_content; /* content of the running request is still to come */
-    bool processing; /* on_over must not start the next request: the loop below does */
-    bool eof;        /* the client has half-closed */
+    struct peer peer; /* from on_address on */
+    bool in_head;     /* head_timeout runs */
+    bool in_content;  /* content of the running request is still to come */
+    bool processing;  /* on_over must not start the next request: the loop below does */
+    bool eof;         /* the client has half-closed */
     bool lingering;
     size_t untaken;    /* while lingering: what of our answer the client has not taken, at the last look */
     uint64_t moved_ms; /* and when that became less */
@@ -167,7 +165,7 @@ static struct exchange_request describe(struct h1_client *c, const struct http_h
     return (struct exchange_request){
         .head = head,
         .conn = &c->conn,
-        .client_ip = {c->ip, c->ip_len},
+        .peer = &c->peer,
         .owner = &exchange_events,
         .ctx = c,
     };
@@ -412,21 +410,18 @@ static void on_timer(struct loop_timer *t)
 
 /* ---- accepting and draining ---- */
 
+/* Who has connected is known now: once in a connection's life, and before anything of it is read as a
+ * request.
+ */
+static void on_address(struct h1_client *c, const struct netaddr_cidr *addr)
+{
+    peer_set(&c->peer, addr);
+}
+
 void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s))
 {
     *s = (struct h1_server){.env = env, .on_empty = on_empty};
     list_init(&s->clients);
-}
-
-static void note_address(struct h1_client *c)
-{
-    struct sockaddr_storage ss;
-    if (!conn_peer(&c->conn, &ss))
-        return;
-    const void *addr = ss.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&ss)->sin_addr
-                                               : (const void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
-    if (inet_ntop(ss.ss_family, addr, c->ip, sizeof c->ip) != NULL)
-        c->ip_len = (uint8_t)strlen(c->ip);
 }
 
 void h1_server_accept(struct h1_server *s, uv_stream_t *listener)
@@ -449,7 +444,9 @@ void h1_server_accept(struct h1_server *s, uv_stream_t *listener)
         return;
     }
     metric_count(l->metrics, CLIENT_CONNECTIONS_TOTAL);
-    note_address(c);
+    struct netaddr_cidr addr;
+    conn_peer(&c->conn, &addr);
+    on_address(c, &addr);
     wait_for_request(c);
 }
 

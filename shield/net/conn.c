@@ -205,10 +205,13 @@ void conn_shutdown(struct conn *c)
 
 /* ---- the end ---- */
 
-bool conn_peer(const struct conn *c, struct sockaddr_storage *out)
+void conn_peer(const struct conn *c, struct netaddr_cidr *out)
 {
-    int len = sizeof *out;
-    return !c->is_pipe && uv_tcp_getpeername(&c->u.tcp, (struct sockaddr *)out, &len) == 0;
+    struct sockaddr_storage ss = {.ss_family = AF_UNIX};
+    int len = sizeof ss;
+    if (!c->is_pipe && uv_tcp_getpeername(&c->u.tcp, (struct sockaddr *)&ss, &len) != 0)
+        ss.ss_family = AF_UNSPEC;
+    netaddr_cidr_of((const struct sockaddr *)&ss, out);
 }
 
 static void on_close(uv_handle_t *handle)

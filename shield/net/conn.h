@@ -64,8 +64,8 @@ size_t conn_untaken(const struct conn *c);
 /* After everything written is out: no more from us. */
 void conn_shutdown(struct conn *c);
 
-/* The peer's address. Returns false for a Unix socket or an error. */
-bool conn_peer(const struct conn *c, struct sockaddr_storage *out);
+/* The address at the other end of the socket; of family 0 when it cannot be told, as after a reset. */
+void conn_peer(const struct conn *c, struct netaddr_cidr *out);
 
 /* Close; `abort` sends RST, so that a cut never looks like a clean end. on_closed follows from a later turn.
  * A second call does nothing. */

@@ -290,13 +290,6 @@ void config_clear_servers(struct config_origin *o)
         free_server(&o->servers[--o->n_servers]);
 }
 
-static void put_cidr(struct buf *out, const struct netaddr_cidr *c)
-{
-    char ip[INET6_ADDRSTRLEN];
-    ENSURE(inet_ntop(c->family, c->addr, ip, sizeof ip) != NULL);
-    buf_printf(out, "%s/%u", ip, c->bits);
-}
-
 bool config_list_item(const struct directive *d, const void *base, size_t i, struct buf *out)
 {
     const char *text = NULL;
@@ -315,7 +308,7 @@ bool config_list_item(const struct directive *d, const void *base, size_t i, str
     } else {
         const struct config_cidrs *list = (const void *)((const char *)base + d->offset);
         if (i < list->n)
-            put_cidr(out, &list->items[i]);
+            netaddr_cidr_put(out, &list->items[i], false);
         return i < list->n;
     }
     if (text != NULL)

@@ -182,7 +182,7 @@ void directive_put_allowed(const struct directive *d, struct buf *out)
         [D_ADDRESS] = "127.0.0.1:8080, [::]:8080, :8080 or unix:/path",
         [D_LISTEN] = "127.0.0.1:8080, [::]:8080, :8080 or unix:/path",
         [D_HOSTS] = "host names without port, compared whole",
-        [D_CIDRS] = "address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32",
+        [D_CIDRS] = "address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32; unix: for Unix sockets",
         [D_SERVERS] = "http://host[:port], http://[::1]:80 or http+unix:///path",
         [D_HOST_PATTERNS] = "patterns of hosts such as *.example.com",
         [D_PATH_PATTERNS] = "patterns of paths such as /static/*",

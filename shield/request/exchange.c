@@ -110,7 +110,7 @@ static void write_access_log(struct exchange *ex, uint64_t duration_us)
     struct access_entry entry = {
         .start_wall_ms = ex->started_wall_ms,
         .duration_us = duration_us,
-        .client = ex->client_ip,
+        .client = peer_text(ex->peer),
         .method = ex->head.method_text,
         .host = ex->target.host,
         .target = ex->head.target,
@@ -232,10 +232,6 @@ int exchange_keep_request(struct exchange *ex)
     struct http_head borrowed = ex->head;
     if (http_head_copy(&ex->head, &borrowed, &ex->arena) != 0)
         return ERR_NOMEM;
-    struct span ip = arena_span(&ex->arena, ex->client_ip);
-    if (ip.p == NULL)
-        return ERR_NOMEM;
-    ex->client_ip = ip;
     config_ref(ex->config);
     http1_target(&ex->head, &ex->target);
     ex->is_copied = true;
@@ -254,7 +250,7 @@ struct key_request exchange_key_request(const struct exchange *ex)
         .route = ex->route,
         .head = &ex->head,
         .target = ex->target,
-        .client_ip = ex->client_ip,
+        .client_ip = peer_text(ex->peer),
     };
 }
 
@@ -296,7 +292,7 @@ static struct flight_request what_to_fetch(struct exchange *ex)
         .head = &ex->head,
         .host = host,
         .path_query = path_query_upstream(ex),
-        .client_ip = ex->client_ip,
+        .client_ip = peer_text(ex->peer),
     };
 }
 
@@ -603,7 +599,7 @@ static struct exchange *begin(struct exchange_env *env, const struct exchange_re
     ex->route = &ex->config->fallback;
     if (r->head != NULL)
         ex->head = *r->head;
-    ex->client_ip = r->client_ip;
+    ex->peer = r->peer;
     ex->content = r->content;
     ex->content_length = r->content_length;
     ex->content_ended = ex->content_finished = r->content == BODY_NONE;

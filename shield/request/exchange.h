@@ -11,6 +11,7 @@
 
 #include "shield/cache/cache.h"
 #include "shield/net/conn.h"
+#include "shield/net/peer.h"
 
 struct exchange;
 
@@ -40,7 +41,7 @@ struct exchange_request {
     enum http1_framing content;
     uint64_t content_length;
     struct conn *conn;
-    struct span client_ip; /* copied if needed */
+    const struct peer *peer; /* outlives the exchange */
     const struct exchange_owner *owner;
     void *ctx;
 };

@@ -28,13 +28,13 @@ struct exchange {
     uint64_t key_hash;
     struct http1_target target;
     struct span rewritten; /* path and query upstream where neither target nor key has them so; in `arena` */
-    struct span client_ip;
+    const struct peer *peer;
     enum http1_framing content;
     uint64_t content_length;
     bool may_join; /* not with Authorization and the like: */
     enum pass_reason why_alone;
     bool pass;       /* nothing of it is for the cache */
-    bool is_copied;  /* head and client_ip are ours */
+    bool is_copied;  /* the head is ours */
     bool keep_alive; /* after the answer */
 
     /* request content on its way up: one buffer fills while the other is being written */

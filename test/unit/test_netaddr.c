@@ -115,9 +115,10 @@ static void test_blocks(void **state)
         snprintf(text, sizeof text, "%s:80", blocks[i].ip);
         assert_null(netaddr_parse(span_of(text), &a));
         assert_null(netaddr_cidr_parse(span_of(blocks[i].cidr), &c));
-        if (netaddr_cidr_contains(&c, (struct sockaddr *)&a.ss) != blocks[i].inside)
-            fail_msg("%s in %s is wrong", blocks[i].ip, blocks[i].cidr);
         struct netaddr_cidr bare;
+        assert_true(netaddr_cidr_of((struct sockaddr *)&a.ss, &bare));
+        if (netaddr_cidr_covers(&c, &bare) != blocks[i].inside)
+            fail_msg("%s in %s is wrong", blocks[i].ip, blocks[i].cidr);
         struct span ip = span_of(blocks[i].ip);
         if (ip.p[0] == '[')
             ip = (struct span){ip.p + 1, ip.len - 2};
@@ -130,10 +131,39 @@ static void test_blocks(void **state)
     assert_null(netaddr_cidr_parse(SPAN("10.0.0.0/9"), &narrow));
     assert_true(netaddr_cidr_covers(&wide, &narrow));
     assert_false(netaddr_cidr_covers(&narrow, &wide));
-    struct netaddr_cidr all;
-    struct sockaddr unix_peer = {.sa_family = AF_UNIX};
+}
+
+static void test_unix_sockets_are_one_block(void **state)
+{
+    struct netaddr_cidr all, ours, peer, nobody;
+    struct sockaddr unix_peer = {.sa_family = AF_UNIX}, no_peer = {.sa_family = AF_UNSPEC};
     assert_null(netaddr_cidr_parse(SPAN("0.0.0.0/0"), &all));
-    assert_false(netaddr_cidr_contains(&all, &unix_peer));
+    assert_null(netaddr_cidr_parse(SPAN("unix:"), &ours));
+    assert_true(netaddr_cidr_of(&unix_peer, &peer));
+    assert_true(netaddr_cidr_covers(&ours, &peer));
+    assert_false(netaddr_cidr_covers(&all, &peer));
+    assert_false(netaddr_cidr_of(&no_peer, &nobody));
+    assert_false(netaddr_cidr_covers(&ours, &nobody));
+    assert_false(netaddr_cidr_covers(&all, &nobody));
+}
+
+static void test_blocks_are_written_as_they_are_read(void **state)
+{
+    static const char *const texts[][2] = {
+        {"10.0.0.0/8", "10.0.0.0/8"},       {"192.0.2.1", "192.0.2.1/32"},         {"::/0", "::/0"},
+        {"2001:DB8::1", "2001:db8::1/128"}, {"::ffff:10.0.0.0/104", "10.0.0.0/8"}, {"unix:", "unix:"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct netaddr_cidr c;
+        struct buf out = {0};
+        assert_null(netaddr_cidr_parse(span_of(texts[i][0]), &c));
+        netaddr_cidr_put(&out, &c, false);
+        assert_true(span_eq(buf_span(&out), span_of(texts[i][1])));
+        out.len = 0;
+        netaddr_cidr_put(&out, &c, true);
+        assert_null(memchr(out.p, '/', out.len));
+        buf_fini(&out);
+    }
 }
 
 static void test_bad_blocks(void **state)
@@ -156,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_unknown_family),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_unix_sockets_are_one_block),
+        cmocka_unit_test(test_blocks_are_written_as_they_are_read),
         cmocka_unit_test(test_bad_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,9 @@
 #define ERRORS(X)                                                                          \
     X(NOMEM, 503, "out of memory")                                                         \
     X(BUSY, 503, "a configured limit is reached")                                          \
+    X(CONNECTIONS, 503, "too many clients are connected")                                  \
+    X(ADDRESS_CONNECTIONS, 429, "too many connections from this address")                  \
+    X(ADDRESS_REQUESTS, 429, "too many requests from this address")                        \
     X(QUEUE_TIMEOUT, 503, "the origin's queue did not move in time")                       \
     X(WAIT_TIMEOUT, 504, "no answer within the time a request may wait")                   \
     X(HEAD_TIMEOUT, 504, "the origin sent no response head in time")                       \

@@ -26,6 +26,7 @@ struct service {
     const struct cli *cli;
     struct disk *disk;
     struct cache *cache;
+    struct h1_shared clients;
     struct gate *gates[CONFIG_MAX_ORIGINS];
     struct listen_socket sockets[CONFIG_MAX_LISTEN];
     uint32_t n_sockets;
@@ -100,9 +101,20 @@ static void on_worker_empty(void *ctx)
     loop_post(&e->service->loop, &e->mail);
 }
 
-/* The descriptor limit to its hard limit; where that is too small, fewer connections. */
+/* Descriptors that are not for clients: what the process holds itself, and what the origins may take. */
+static uint64_t reserve_of(const struct config *cfg)
+{
+    uint64_t n = FD_RESERVE;
+    for (uint32_t i = 0; i < cfg->n_origins; i++)
+        n += cfg->origins[i].max_concurrent;
+    return n;
+}
+
+/* The descriptor limit to its hard limit; where that is too small, fewer connections, but at least half of
+ * it. */
 static void fit_descriptors(struct config *cfg)
 {
+    uint64_t reserve = reserve_of(cfg);
     struct rlimit lim;
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
         return;
@@ -110,7 +122,7 @@ static void fit_descriptors(struct config *cfg)
     setrlimit(RLIMIT_NOFILE, &lim);
     if (lim.rlim_max == RLIM_INFINITY)
         return;
-    uint64_t most = lim.rlim_max > 2 * FD_RESERVE ? lim.rlim_max - FD_RESERVE : lim.rlim_max / 2;
+    uint64_t most = lim.rlim_max > 2 * reserve ? lim.rlim_max - reserve : lim.rlim_max / 2;
     if (cfg->client.max_connections > most) {
         log_warn("client.max_connections: lowered from %llu to %llu: the descriptor limit is %llu; raise it "
                  "(ulimit -Hn, LimitNOFILE=)",
@@ -250,7 +262,8 @@ static int open_sockets(struct service *s, struct buf *errors)
 static int make_workers(struct service *s)
 {
     s->workers = calloc(s->n_workers, sizeof *s->workers);
-    if (s->workers == NULL)
+    s->clients.addresses = address_limits_new(random_seed());
+    if (s->workers == NULL || s->clients.addresses == NULL)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < s->config->n_origins; i++) {
         s->gates[i] = gate_new(i);
@@ -267,6 +280,7 @@ static int make_workers(struct service *s)
                                          .gates = s->gates,
                                          .cache = s->cache,
                                          .disk = s->disk,
+                                         .clients = &s->clients,
                                          .on_empty = on_worker_empty,
                                          .ctx = &s->empties[i]};
         int err = worker_init(&s->workers[i], &options);
@@ -361,6 +375,7 @@ static void finish(struct service *s)
         gate_free(&s->gates[i]);
     loop_fini(&s->loop);
     cache_free(&s->cache);
+    address_limits_free(&s->clients.addresses);
     free(s->workers);
     config_unref(&s->first_config);
     config_unref(&s->config);

@@ -12,11 +12,18 @@ static void on_server_empty(struct h1_server *s)
     w->on_empty(w->ctx);
 }
 
-static void on_connection(struct listener *n, uv_stream_t *server)
+static void on_accepted(struct listener *n, int fd)
 {
     struct worker *w = n->ctx;
-    h1_server_accept(&w->server, server);
+    h1_server_accept(&w->server, fd, n->is_unix);
 }
+
+static bool on_shortage(struct listener *n)
+{
+    return h1_server_give_way(&((struct worker *)n->ctx)->server);
+}
+
+static const struct listener_ops listener_ops = {.on_accepted = on_accepted, .on_shortage = on_shortage};
 
 int worker_init(struct worker *w, const struct worker_options *o)
 {
@@ -37,14 +44,14 @@ int worker_init(struct worker *w, const struct worker_options *o)
                                      .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);
     exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights);
-    h1_server_init(&w->server, &w->exchanges, on_server_empty);
+    h1_server_init(&w->server, &w->exchanges, o->clients, on_server_empty);
     return 0;
 }
 
 int worker_listen(struct worker *w, struct listen_socket *s)
 {
     REQUIRE(w->n_listeners < CONFIG_MAX_LISTEN);
-    return listener_open(&w->listeners[w->n_listeners++], &w->loop, s, w->loop.id, on_connection, w);
+    return listener_open(&w->listeners[w->n_listeners++], &w->loop, s, w->loop.id, &listener_ops, w);
 }
 
 static void run(void *arg)

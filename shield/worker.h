@@ -27,6 +27,7 @@ struct worker_options {
     struct gate **gates;
     struct cache *cache;
     struct disk *disk;
+    struct h1_shared *clients;
     void (*on_empty)(void *ctx);
     void *ctx;
 };

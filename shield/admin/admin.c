@@ -1,6 +1,7 @@
 #include "shield/admin/admin.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/check.h"
 #include "common/clock.h"
@@ -10,7 +11,7 @@
 #include "shield/admin/admin_tokens.h"
 #include "shield/net/listener.h"
 
-enum { MAX_CONNS = 64, IDLE_MS = 30000, LINGER_MS = 2000, RETRY_ACCEPT_MS = 100 };
+enum { MAX_CONNS = 64, IDLE_MS = 30000, LINGER_MS = 2000 };
 
 struct admin {
     struct loop *loop;
@@ -18,7 +19,6 @@ struct admin {
     struct tokens *tokens; /* NULL: none are configured */
     struct listen_socket socket;
     struct listener listener;
-    struct loop_timer retry_accept;
     struct list_node conns; /* open ones, the one that has been quiet longest first */
     unsigned n_conns;
     unsigned n_unclosed; /* with those whose on_closed is due, and with `last_turn` */
@@ -309,12 +309,12 @@ static bool make_room(struct admin *a)
     return close_one(a, 1u << READING | 1u << LINGERING) || close_one(a, 1u << ANSWERING);
 }
 
-static void on_ready(struct listener *listener, uv_stream_t *server)
+static void on_accepted(struct listener *listener, int fd)
 {
     struct admin *a = listener->ctx;
     struct admin_conn *c = calloc(1, sizeof *c);
-    if (c == NULL) { /* libuv accepts no more until this one has been taken */
-        timer_set(a->loop, &a->retry_accept, RETRY_ACCEPT_MS);
+    if (c == NULL) {
+        close(fd);
         return;
     }
     bool has_room = a->n_conns < MAX_CONNS || make_room(a);
@@ -324,7 +324,7 @@ static void on_ready(struct listener *listener, uv_stream_t *server)
     list_add_tail(&a->conns, &c->link);
     a->n_conns++;
     a->n_unclosed++;
-    if (conn_accept(&c->conn, a->loop, &conn_ops, server) != 0 || !has_room) {
+    if (conn_accept(&c->conn, a->loop, &conn_ops, fd, listener->is_unix) != 0 || !has_room) {
         close_conn(c);
         return;
     }
@@ -332,11 +332,12 @@ static void on_ready(struct listener *listener, uv_stream_t *server)
     conn_read_start(&c->conn);
 }
 
-static void on_retry_accept(struct loop_timer *t)
+static bool on_shortage(struct listener *listener)
 {
-    struct admin *a = container_of(t, struct admin, retry_accept);
-    on_ready(&a->listener, &a->listener.u.stream);
+    return close_one(listener->ctx, 1u << READING | 1u << LINGERING);
 }
+
+static const struct listener_ops listener_ops = {.on_accepted = on_accepted, .on_shortage = on_shortage};
 
 /* ---- the life of the port ---- */
 
@@ -360,7 +361,6 @@ int admin_bind(struct admin **out, struct loop *l, struct buf *errors)
         return ERR_NOMEM;
     a->loop = l;
     list_init(&a->conns);
-    timer_init(&a->retry_accept, on_retry_accept);
 
     int err = read_tokens(l->config, &a->tokens, errors);
     if (err != 0)
@@ -385,7 +385,7 @@ int admin_open(struct admin *a, const struct admin_sources *sources)
 {
     REQUIRE(sources->cache != NULL && sources->is_ready != NULL && sources->is_draining != NULL);
     a->pages = (struct admin_pages){.sources = *sources, .loop = a->loop, .started_ms = clock_mono_ms()};
-    return listener_open(&a->listener, a->loop, &a->socket, 0, on_ready, a);
+    return listener_open(&a->listener, a->loop, &a->socket, 0, &listener_ops, a);
 }
 
 void admin_put_address(const struct admin *a, struct buf *out)
@@ -423,7 +423,6 @@ void admin_close(struct admin **slot)
     *slot = NULL;
     if (a == NULL)
         return;
-    timer_stop(a->loop, &a->retry_accept);
     listener_close(&a->listener);
     listen_socket_close(&a->socket);
     list_each_safe (n, &a->conns)

@@ -1,18 +1,21 @@
 #include "shield/http/h1_server.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/check.h"
 #include "common/err.h"
 #include "shield/ops/log.h"
 
-enum { LINGER_MS = 2000 };
+enum { LINGER_MS = 2000, TURNED_AWAY_MAX = 64 };
 
 struct h1_client {
     struct conn conn;
     struct h1_server *server;
     struct list_node link;
+    struct room_seat seat; /* while we wait for a request of its */
     struct loop_timer timer;
+    struct address *address; /* NULL: not counted */
     struct buf in; /* bytes that wait: an incomplete head, or what came behind a request that still runs */
     struct http1_scan scan;
     struct http1_body body; /* of the request whose content is coming in */
@@ -22,12 +25,11 @@ struct h1_client {
     bool in_content;  /* content of the running request is still to come */
     bool processing;  /* on_over must not start the next request: the loop below does */
     bool eof;         /* the client has half-closed */
+    bool answered;    /* once at least */
     bool lingering;
     size_t untaken;    /* while lingering: what of our answer the client has not taken, at the last look */
     uint64_t moved_ms; /* and when that became less */
 };
-
-static _Atomic uint64_t clients_total;
 
 static struct h1_client *client_of(struct conn *c)
 {
@@ -48,6 +50,7 @@ static struct loop *loop_of(const struct h1_client *c)
 
 static void close_client(struct h1_client *c, bool abort)
 {
+    room_rise(&c->server->room, &c->seat);
     timer_stop(loop_of(c), &c->timer);
     conn_close(&c->conn, abort);
 }
@@ -91,7 +94,8 @@ static void on_closed(struct conn *conn)
     buf_fini(&c->in);
     list_remove(&c->link);
     s->n_clients--;
-    atomic_fetch_sub(&clients_total, 1);
+    address_leave(loop_of(c), &c->address);
+    atomic_fetch_sub(&s->shared->n_clients, 1);
     metric_move(loop_of(c)->metrics, CLIENT_CONNECTIONS, -1);
     free(c);
     if (s->draining && s->n_clients == 0)
@@ -126,6 +130,7 @@ static void wait_for_request(struct h1_client *c)
         close_client(c, false);
         return;
     }
+    room_sit(&c->server->room, &c->seat, c->answered);
     timer_set(loop_of(c), &c->timer, settings(c)->client.idle_timeout_ms);
     if (!c->eof)
         conn_read_start(&c->conn);
@@ -135,6 +140,7 @@ static void on_over(void *ctx, bool keep_alive, bool abort)
 {
     struct h1_client *c = ctx;
     c->exchange = NULL;
+    c->answered = true;
     if (abort) {
         close_client(c, true);
     } else if (!keep_alive) {
@@ -190,6 +196,7 @@ static void refuse(struct h1_client *c, const struct http_head *head, int err)
 {
     struct exchange_request r = describe(c, head);
     count_refusal(c, err);
+    room_rise(&c->server->room, &c->seat);
     conn_read_stop(&c->conn);
     timer_stop(loop_of(c), &c->timer);
     exchange_refuse(c->server->env, &r, err, &c->exchange);
@@ -206,6 +213,11 @@ static void start_request(struct h1_client *c, const struct http_head *head)
     struct exchange_request r = describe(c, head);
     r.content = c->body.framing;
     r.content_length = c->body.length;
+    r.retry_after_s = address_take(loop_of(c), c->address);
+    if (r.retry_after_s > 0) {
+        exchange_refuse(c->server->env, &r, ERR_ADDRESS_REQUESTS, &c->exchange);
+        return;
+    }
     c->in_content = c->body.framing != BODY_NONE;
     if (c->in_content)
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
@@ -232,6 +244,7 @@ static size_t take_head(struct h1_client *c, const char *p, size_t n)
         return 0;
     c->scan = (struct http1_scan){0};
     c->in_head = false;
+    room_rise(&c->server->room, &c->seat);
     if (r.status == HTTP1_BAD) {
         struct http_head seems = what_it_seems(p, n);
         refuse(c, &seems, r.err);
@@ -287,8 +300,10 @@ static void wait_with_rest(struct h1_client *c)
         close_client(c, false);
         return;
     }
-    if (!c->in_head) /* head_timeout runs from the first byte */
+    if (!c->in_head) { /* head_timeout runs from the first byte */
+        room_sit(&c->server->room, &c->seat, false);
         timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
+    }
     c->in_head = true;
     conn_read_start(&c->conn);
 }
@@ -410,44 +425,83 @@ static void on_timer(struct loop_timer *t)
 
 /* ---- accepting and draining ---- */
 
-/* Who has connected is known now: once in a connection's life, and before anything of it is read as a
- * request.
- */
-static void on_address(struct h1_client *c, const struct netaddr_cidr *addr)
+static void on_leave(struct room_seat *seat)
 {
-    peer_set(&c->peer, addr);
+    close_client(container_of(seat, struct h1_client, seat), false);
 }
 
-void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s))
+void h1_server_init(struct h1_server *s, struct exchange_env *env, struct h1_shared *shared,
+                    void (*on_empty)(struct h1_server *s))
 {
-    *s = (struct h1_server){.env = env, .on_empty = on_empty};
+    *s = (struct h1_server){.env = env, .shared = shared, .on_empty = on_empty};
     list_init(&s->clients);
+    room_init(&s->room, &shared->rooms, env->loop, on_leave);
 }
 
-void h1_server_accept(struct h1_server *s, uv_stream_t *listener)
+/* Its answer is out before it has asked. Many at a time would take up what the bound is there to keep. */
+static void turn_away(struct h1_client *c, int err, uint64_t n_turned_away)
+{
+    if (n_turned_away <= TURNED_AWAY_MAX)
+        refuse(c, NULL, err);
+    else
+        close_client(c, true);
+}
+
+/* Who has connected is known now: once in a connection's life, and before anything of it is read as a
+ * request. False when it has been turned away for its address. */
+static bool on_address(struct h1_client *c, const struct netaddr_cidr *addr)
+{
+    uint32_t n;
+    peer_set(&c->peer, addr);
+    int err = address_enter(c->server->shared->addresses, loop_of(c), addr, &c->address, &n);
+    if (err != 0)
+        turn_away(c, err, n - settings(c)->client.max_connections_per_ip);
+    return err == 0;
+}
+
+/* How many clients there are beyond client.max_connections with this one, for which nobody leaves. */
+static uint64_t count_in(struct h1_client *c)
+{
+    uint64_t most = settings(c)->client.max_connections;
+    uint64_t n = atomic_fetch_add(&c->server->shared->n_clients, 1) + 1;
+    if (n <= most)
+        return 0;
+    metric_limit(loop_of(c)->metrics, MAX_CONNECTIONS);
+    return room_make(&c->server->room) ? 0 : n - most;
+}
+
+void h1_server_accept(struct h1_server *s, int fd, bool is_unix)
 {
     struct loop *l = s->env->loop;
     struct h1_client *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return; /* the connection stays in the backlog until there is memory again */
+    if (c == NULL) {
+        close(fd);
+        return;
+    }
     c->server = s;
     timer_init(&c->timer, on_timer);
+    room_seat_init(&c->seat);
     list_add_tail(&s->clients, &c->link);
     s->n_clients++;
     metric_move(l->metrics, CLIENT_CONNECTIONS, 1);
-    bool over = atomic_fetch_add(&clients_total, 1) >= l->config->client.max_connections;
-    if (conn_accept(&c->conn, l, &conn_events, listener) != 0)
+    uint64_t n_beyond = count_in(c);
+    if (conn_accept(&c->conn, l, &conn_events, fd, is_unix) != 0)
         return;
-    if (over) {
-        metric_limit(l->metrics, MAX_CONNECTIONS);
-        conn_close(&c->conn, true);
+    if (n_beyond > 0) {
+        turn_away(c, ERR_CONNECTIONS, n_beyond);
         return;
     }
     metric_count(l->metrics, CLIENT_CONNECTIONS_TOTAL);
     struct netaddr_cidr addr;
     conn_peer(&c->conn, &addr);
-    on_address(c, &addr);
-    wait_for_request(c);
+    if (on_address(c, &addr))
+        wait_for_request(c);
+}
+
+bool h1_server_give_way(struct h1_server *s)
+{
+    metric_limit(s->env->loop->metrics, MAX_CONNECTIONS);
+    return room_make_here(&s->room);
 }
 
 void h1_server_drain(struct h1_server *s)

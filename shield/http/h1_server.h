@@ -9,21 +9,37 @@
 #ifndef SHIELD_HTTP_H1_SERVER_H
 #define SHIELD_HTTP_H1_SERVER_H
 
+#include "shield/http/address_limits.h"
+#include "shield/http/room.h"
 #include "shield/request/exchange.h"
+
+/* What the servers of all loops share; lives longer than they do. */
+struct h1_shared {
+    _Atomic uint64_t n_clients;
+    struct rooms rooms;
+    struct address_limits *addresses;
+};
 
 struct h1_server {
     struct exchange_env *env;
+    struct h1_shared *shared;
+    struct room room;
     struct list_node clients;
     uint32_t n_clients;
     bool draining;
     void (*on_empty)(struct h1_server *s); /* while draining: the last client has gone */
 };
 
-void h1_server_init(struct h1_server *s, struct exchange_env *env, void (*on_empty)(struct h1_server *s));
+void h1_server_init(struct h1_server *s, struct exchange_env *env, struct h1_shared *shared,
+                    void (*on_empty)(struct h1_server *s));
 
-/* Take the connection that `listener` has ready. Beyond client.max_connections it is closed at once, and
- * counted. */
-void h1_server_accept(struct h1_server *s, uv_stream_t *listener);
+/* Take `fd`, which a listener has accepted. Beyond client.max_connections one leaves for it that is waiting
+ * for nothing, else it is answered 503; beyond client.max_connections_per_ip 429. Of those who are turned
+ * away like this only so many get the answer at a time, the others are reset. */
+void h1_server_accept(struct h1_server *s, int fd, bool is_unix);
+
+/* There is no descriptor for the next client: let an idle one go. False when there is none. */
+bool h1_server_give_way(struct h1_server *s);
 
 /* No more requests: idle connections close, busy ones after their answer. on_empty follows, from a later turn
  * at the earliest. */

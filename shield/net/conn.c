@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <linux/sockios.h>
 
 #include "common/check.h"
@@ -27,10 +28,12 @@ static int init_stream(struct conn *c, struct loop *l, const struct conn_ops *op
     return 0;
 }
 
-int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, uv_stream_t *server)
+int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, int fd, bool is_unix)
 {
-    init_stream(c, l, ops, server->type == UV_NAMED_PIPE);
-    if (uv_accept(server, &c->u.stream) != 0) {
+    init_stream(c, l, ops, is_unix);
+    int rc = is_unix ? uv_pipe_open(&c->u.pipe, fd) : uv_tcp_open(&c->u.tcp, fd);
+    if (rc != 0) {
+        close(fd);
         conn_close(c, false);
         return ERR_SYSTEM;
     }

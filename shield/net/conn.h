@@ -37,8 +37,9 @@ struct conn {
     bool reading, writing, closing, is_pipe; /* writing: a write did not fit and is pending */
 };
 
-/* Take the connection that `server` has ready. Returns 0, or ERR_SYSTEM: on_closed follows all the same. */
-int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, uv_stream_t *server);
+/* Take `fd`, which a listener has accepted, also where it fails. Returns 0, or ERR_SYSTEM: on_closed follows
+ * all the same. */
+int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, int fd, bool is_unix);
 
 /* Connect; on_connected tells how it went. Returns 0, or at once ERR_CONNECT (no way there) or ERR_NOMEM (no
  * memory or descriptor): on_closed follows all the same, after conn_close. */

@@ -1,6 +1,7 @@
 #include "shield/net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -10,7 +11,11 @@
 #include "common/err.h"
 #include "shield/ops/log.h"
 
-enum { BACKLOG = 65535 }; /* the kernel caps it at net.core.somaxconn */
+enum {
+    BACKLOG = 65535, /* the kernel caps it at net.core.somaxconn */
+    ACCEPTED_AT_ONCE = 64,
+    PAUSE_MS = 100
+};
 
 static const struct sockaddr *sockaddr_of(const struct netaddr *a)
 {
@@ -134,32 +139,75 @@ void listen_socket_close(struct listen_socket *s)
 
 /* ---- accepting ---- */
 
-static void on_connection(uv_stream_t *server, int status)
+static int open_spare(void)
 {
-    struct listener *n = server->data;
-    if (status == 0)
-        n->on_ready(n, server);
-    else
-        log_warn("listen: cannot accept: %s", uv_strerror(status));
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static bool is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
+/* Neither is any use to try at once again: what is short will be so for a while. */
+static bool relieve(struct listener *n)
+{
+    if (n->ops->on_shortage(n))
+        return true;
+    if (n->spare < 0)
+        return false;
+    close(n->spare);
+    n->spare = -1;
+    return true;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(struct loop_timer *t)
+{
+    struct listener *n = container_of(t, struct listener, pause);
+    uv_poll_start(&n->poll, UV_READABLE, on_readable);
+}
+
+/* The socket stays readable: without a pause the loop would do nothing but fail to accept. */
+static void pause_accepting(struct listener *n)
+{
+    log_warn("listen: cannot accept: %s", strerror(errno));
+    uv_poll_stop(&n->poll);
+    timer_set(n->loop, &n->pause, PAUSE_MS);
+}
+
+/* A few in each turn, so that those who are connected get theirs in a flood of those who come. */
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct listener *n = container_of(poll, struct listener, poll);
+    if (n->spare < 0)
+        n->spare = open_spare();
+    for (int i = 0; i < ACCEPTED_AT_ONCE && n->open; i++) {
+        int fd = accept4(n->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            n->ops->on_accepted(n, fd);
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (is_shortage(errno) && !relieve(n)) {
+            pause_accepting(n);
+            return;
+        } /* else: that one has gone already */
+    }
 }
 
 int listener_open(struct listener *n, struct loop *l, struct listen_socket *s, unsigned index,
-                  void (*on_ready)(struct listener *l, uv_stream_t *server), void *ctx)
+                  const struct listener_ops *ops, void *ctx)
 {
-    bool is_unix = s->addr.ss.ss_family == AF_UNIX;
-    int rc = is_unix ? uv_pipe_init(&l->uv, &n->u.pipe, 0) : uv_tcp_init(&l->uv, &n->u.tcp);
-    if (rc != 0)
+    *n = (struct listener){
+        .loop = l, .fd = s->fds[index], .is_unix = s->addr.ss.ss_family == AF_UNIX, .ops = ops, .ctx = ctx};
+    timer_init(&n->pause, on_pause_over);
+    if (uv_poll_init(&l->uv, &n->poll, n->fd) != 0)
         return ERR_SYSTEM;
-    n->u.handle.data = n;
-    n->on_ready = on_ready;
-    n->ctx = ctx;
     n->open = true;
-    rc = is_unix ? uv_pipe_open(&n->u.pipe, s->fds[index]) : uv_tcp_open(&n->u.tcp, s->fds[index]);
-    if (rc == 0) {
-        s->fds[index] = -1;
-        rc = uv_listen(&n->u.stream, BACKLOG, on_connection);
-    }
-    return rc == 0 ? 0 : ERR_SYSTEM;
+    n->spare = open_spare();
+    s->fds[index] = -1;
+    return uv_poll_start(&n->poll, UV_READABLE, on_readable) == 0 ? 0 : ERR_SYSTEM;
 }
 
 void listener_close(struct listener *n)
@@ -167,5 +215,9 @@ void listener_close(struct listener *n)
     if (!n->open)
         return;
     n->open = false;
-    uv_close(&n->u.handle, NULL);
+    timer_stop(n->loop, &n->pause);
+    uv_close((uv_handle_t *)&n->poll, NULL);
+    close(n->fd);
+    if (n->spare >= 0)
+        close(n->spare);
 }

@@ -23,21 +23,32 @@ int listen_socket_open(struct listen_socket *s, const struct netaddr *addr, unsi
 /* Removes the file of a Unix socket; descriptors that no listener has taken are closed. */
 void listen_socket_close(struct listen_socket *s);
 
+struct listener;
+
+struct listener_ops {
+    /* A connection: the descriptor, which does not block, is the callee's. */
+    void (*on_accepted)(struct listener *n, int fd);
+    /* There is no descriptor or memory for the next one. Gives whether something has been let go, so that it
+     * is tried again. */
+    bool (*on_shortage)(struct listener *n);
+};
+
+/* A few connections are accepted in each turn of the loop. In a shortage that on_shortage cannot end, one is
+ * accepted on a descriptor that was kept for this, and after that none for a moment: the others wait in the
+ * kernel's queue, and the loop goes on. */
 struct listener {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } u;
-    void (*on_ready)(struct listener *l, uv_stream_t *server); /* conn_accept it */
+    uv_poll_t poll; /* private, but for `is_unix` and `ctx` */
+    struct loop *loop;
+    struct loop_timer pause;
+    int fd, spare;
+    bool is_unix, open;
+    const struct listener_ops *ops;
     void *ctx;
-    bool open;
 };
 
 /* Accept on loop `l`, whose descriptor it takes from `s`. Returns 0 or ERR_SYSTEM. */
 int listener_open(struct listener *n, struct loop *l, struct listen_socket *s, unsigned index,
-                  void (*on_ready)(struct listener *l, uv_stream_t *server), void *ctx);
+                  const struct listener_ops *ops, void *ctx);
 void listener_close(struct listener *n); /* the struct must stay until the loop has turned */
 
 #endif

@@ -157,6 +157,9 @@ struct config {
 
     struct {
         uint64_t idle_timeout_ms, head_timeout_ms, body_timeout_ms, write_timeout_ms, min_rate;
+        uint64_t max_connections_per_ip, max_requests_per_ip; /* 0: no limit */
+        uint64_t requests_burst_per_ip;                       /* 0: as max_requests_per_ip */
+        uint64_t max_addresses;
         uint64_t max_connections, max_head, max_fields, max_url, max_pipelined;
         int cache_control; /* enum config_client_cc */
     } client;

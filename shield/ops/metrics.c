@@ -199,6 +199,9 @@ enum refusal_reason refusal_reason_of(int err, enum limit_name limit)
         X(FORBIDDEN)
         X(LOOP)
         X(NOMEM)
+        X(CONNECTIONS)
+        X(ADDRESS_CONNECTIONS)
+        X(ADDRESS_REQUESTS)
 #undef X
     default:
         return REFUSED_NONE;

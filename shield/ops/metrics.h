@@ -61,61 +61,67 @@
 
 /* Why we answered with an error of our own making: a mistake of the client's by the error's name, or one of
  * our bounds by its own. What the origin did wrong is none of these. */
-#define REFUSAL_REASONS(X)                           \
-    X(NONE, "none")                                  \
-    X(BAD_REQUEST, "bad_request")                    \
-    X(CLIENT_TIMEOUT, "client_timeout")              \
-    X(HEAD_TOO_LARGE, "head_too_large")              \
-    X(TOO_MANY_FIELDS, "too_many_fields")            \
-    X(URI_TOO_LONG, "uri_too_long")                  \
-    X(CONTENT_TOO_LARGE, "content_too_large")        \
-    X(VERSION, "version")                            \
-    X(NOT_IMPLEMENTED, "not_implemented")            \
-    X(METHOD, "method")                              \
-    X(EXPECTATION, "expectation")                    \
-    X(MISDIRECTED, "misdirected")                    \
-    X(FORBIDDEN, "forbidden")                        \
-    X(ROUTE, "route")                                \
-    X(LOOP, "loop")                                  \
-    X(NOMEM, "no_memory")                            \
-    X(MAX_FLIGHTS, "flight.max_flights")             \
-    X(MAX_WAITERS, "flight.max_waiters")             \
-    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total") \
-    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")     \
-    X(MAX_QUEUED, "origins.max_queued")              \
+#define REFUSAL_REASONS(X)                                  \
+    X(NONE, "none")                                         \
+    X(BAD_REQUEST, "bad_request")                           \
+    X(CLIENT_TIMEOUT, "client_timeout")                     \
+    X(HEAD_TOO_LARGE, "head_too_large")                     \
+    X(TOO_MANY_FIELDS, "too_many_fields")                   \
+    X(URI_TOO_LONG, "uri_too_long")                         \
+    X(CONTENT_TOO_LARGE, "content_too_large")               \
+    X(VERSION, "version")                                   \
+    X(NOT_IMPLEMENTED, "not_implemented")                   \
+    X(METHOD, "method")                                     \
+    X(EXPECTATION, "expectation")                           \
+    X(MISDIRECTED, "misdirected")                           \
+    X(FORBIDDEN, "forbidden")                               \
+    X(ROUTE, "route")                                       \
+    X(LOOP, "loop")                                         \
+    X(NOMEM, "no_memory")                                   \
+    X(CONNECTIONS, "client.max_connections")                \
+    X(ADDRESS_CONNECTIONS, "client.max_connections_per_ip") \
+    X(ADDRESS_REQUESTS, "client.max_requests_per_ip")       \
+    X(MAX_FLIGHTS, "flight.max_flights")                    \
+    X(MAX_WAITERS, "flight.max_waiters")                    \
+    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total")        \
+    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")            \
+    X(MAX_QUEUED, "origins.max_queued")                     \
     X(QUEUE_TIMEOUT, "origins.queue_timeout")
 
 /* Bounds of the config that can be reached, by the same name. */
-#define LIMITS(X)                                    \
-    X(MAX_CONNECTIONS, "client.max_connections")     \
-    X(MAX_HEAD, "client.max_head")                   \
-    X(MAX_FIELDS, "client.max_fields")               \
-    X(MAX_URL, "client.max_url")                     \
-    X(MAX_PIPELINED, "client.max_pipelined")         \
-    X(IDLE_TIMEOUT, "client.idle_timeout")           \
-    X(HEAD_TIMEOUT, "client.head_timeout")           \
-    X(BODY_TIMEOUT, "client.body_timeout")           \
-    X(WRITE_TIMEOUT, "client.write_timeout")         \
-    X(MIN_RATE, "client.min_rate")                   \
-    X(MAX_1XX, "http.max_1xx")                       \
-    X(MAX_CHUNK_EXT, "http.max_chunk_ext")           \
-    X(MAX_TRAILERS, "http.max_trailers")             \
-    X(MAX_RANGES, "http.max_ranges")                 \
-    X(MAX_WAITERS, "flight.max_waiters")             \
-    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total") \
-    X(MAX_FLIGHTS, "flight.max_flights")             \
-    X(WINDOW, "flight.window")                       \
-    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")     \
-    X(WAITER_TIMEOUT, "flight.waiter_timeout")       \
-    X(MAX_VARIANTS, "cache.max_variants")            \
-    X(MAX_UNCACHEABLE, "cache.max_uncacheable")      \
-    X(OBJECT_MAX, "store.object_max")                \
-    X(MAX_CONCURRENT, "origins.max_concurrent")      \
-    X(MAX_QUEUED, "origins.max_queued")              \
-    X(QUEUE_TIMEOUT, "origins.queue_timeout")        \
-    X(CONNECT_TIMEOUT, "origins.connect_timeout")    \
-    X(ORIGIN_HEAD_TIMEOUT, "origins.head_timeout")   \
-    X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")   \
+#define LIMITS(X)                                              \
+    X(MAX_CONNECTIONS, "client.max_connections")               \
+    X(MAX_CONNECTIONS_PER_IP, "client.max_connections_per_ip") \
+    X(MAX_REQUESTS_PER_IP, "client.max_requests_per_ip")       \
+    X(MAX_ADDRESSES, "client.max_addresses")                   \
+    X(MAX_HEAD, "client.max_head")                             \
+    X(MAX_FIELDS, "client.max_fields")                         \
+    X(MAX_URL, "client.max_url")                               \
+    X(MAX_PIPELINED, "client.max_pipelined")                   \
+    X(IDLE_TIMEOUT, "client.idle_timeout")                     \
+    X(HEAD_TIMEOUT, "client.head_timeout")                     \
+    X(BODY_TIMEOUT, "client.body_timeout")                     \
+    X(WRITE_TIMEOUT, "client.write_timeout")                   \
+    X(MIN_RATE, "client.min_rate")                             \
+    X(MAX_1XX, "http.max_1xx")                                 \
+    X(MAX_CHUNK_EXT, "http.max_chunk_ext")                     \
+    X(MAX_TRAILERS, "http.max_trailers")                       \
+    X(MAX_RANGES, "http.max_ranges")                           \
+    X(MAX_WAITERS, "flight.max_waiters")                       \
+    X(MAX_WAITERS_TOTAL, "flight.max_waiters_total")           \
+    X(MAX_FLIGHTS, "flight.max_flights")                       \
+    X(WINDOW, "flight.window")                                 \
+    X(MAX_BYTES_TOTAL, "flight.max_bytes_total")               \
+    X(WAITER_TIMEOUT, "flight.waiter_timeout")                 \
+    X(MAX_VARIANTS, "cache.max_variants")                      \
+    X(MAX_UNCACHEABLE, "cache.max_uncacheable")                \
+    X(OBJECT_MAX, "store.object_max")                          \
+    X(MAX_CONCURRENT, "origins.max_concurrent")                \
+    X(MAX_QUEUED, "origins.max_queued")                        \
+    X(QUEUE_TIMEOUT, "origins.queue_timeout")                  \
+    X(CONNECT_TIMEOUT, "origins.connect_timeout")              \
+    X(ORIGIN_HEAD_TIMEOUT, "origins.head_timeout")             \
+    X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")             \
     X(DRAIN_TIMEOUT, "drain_timeout")
 
 /* One mended transfer may have broken off twice. */

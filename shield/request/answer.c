@@ -429,7 +429,7 @@ void answer_compose_own(struct exchange *ex, int err)
     buf_put_lit(out, "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
     if (err == ERR_METHOD)
         put_allow(out);
-    uint32_t retry_after_s = status == 503 ? MAX(ex->waiter.retry_after_s, 1u) : 0;
+    uint32_t retry_after_s = status == 503 || status == 429 ? MAX(ex->waiter.retry_after_s, 1u) : 0;
     policy_put_own_error(out, ex->env->loop->config, err, retry_after_s,
                          ex->is_debugged ? why_not(ex, err) : NULL);
     put_length(ex, strlen(err_text(err)) + 1);

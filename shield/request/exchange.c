@@ -684,5 +684,10 @@ void exchange_refuse(struct exchange_env *env, const struct exchange_request *r,
         r->owner->on_over(r->ctx, false, true);
         return;
     }
+    if (r->head != NULL) {
+        ex->keep_alive = http1_keep_alive(&ex->head);
+        http1_target(&ex->head, &ex->target);
+    }
+    ex->waiter.retry_after_s = r->retry_after_s;
     refuse(ex, err);
 }

@@ -42,6 +42,7 @@ struct exchange_request {
     uint64_t content_length;
     struct conn *conn;
     const struct peer *peer; /* outlives the exchange */
+    uint32_t retry_after_s;  /* of exchange_refuse: 0: as the error has it */
     const struct exchange_owner *owner;
     void *ctx;
 };
@@ -50,8 +51,9 @@ struct exchange_request {
  */
 void exchange_start(struct exchange_env *env, const struct exchange_request *request, struct exchange **out);
 
-/* Answer a request that could not be read with an error of our own; as exchange_start, for a head that may be
- * empty. */
+/* Answer a request that could not be read, or is not to be served, with an error of our own; as
+ * exchange_start, for a head that may be missing. The connection goes on where the head was whole, no content
+ * follows it and the error lets it. */
 void exchange_refuse(struct exchange_env *env, const struct exchange_request *request, int err,
                      struct exchange **out);
 

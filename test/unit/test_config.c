@@ -127,7 +127,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 113);
+    assert_int_equal(directive_count, 117);
 }
 
 static void test_names_of_this_node(void **state)
@@ -346,9 +346,10 @@ static const struct {
     {"edges:\n  allow:\n" ORIGIN, "f:2:9: 'edges.allow' has no value; a list, or [] for none\n"},
     {"edges: {allow: [10.0.0.1/8]}\n" ORIGIN,
      "f:1:17: '10.0.0.1/8': the address has bits set beyond its prefix length; address blocks: 10.0.0.0/8, "
-     "192.0.2.1, 2001:db8::/32\n"},
+     "192.0.2.1, 2001:db8::/32; unix: for Unix sockets\n"},
     {"purge: {allow: all}\n" ORIGIN,
-     "f:1:16: 'all': not a numeric address; address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32\n"},
+     "f:1:16: 'all': not a numeric address; address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32; "
+     "unix: for Unix sockets\n"},
     /* twice */
     {"workers: 1\nstore: {}\nworkers: 2\n" ORIGIN, "f:3:1: 'workers' is given twice; line 1 has the first\n"},
     {"store: {}\n\nstore: {size: 1g}\n" ORIGIN, "f:3:1: 'store' is given twice; line 1 has the first\n"},

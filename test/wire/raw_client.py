@@ -8,14 +8,14 @@ from http_text import Response, request_bytes
 from patience import PATIENCE_S
 
 
-def connect(address):
-    """`address` is (host, port) or the path of a Unix socket."""
+def connect(address, source=None):
+    """`address` is (host, port) or the path of a Unix socket; `source` the host to come from."""
     if isinstance(address, str):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         s.settimeout(PATIENCE_S)
         s.connect(address)
         return s
-    s = socket.create_connection(address, timeout=PATIENCE_S)
+    s = socket.create_connection(address, timeout=PATIENCE_S, source_address=source and (source, 0))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
 
@@ -29,8 +29,8 @@ def reset(sock):
 class Client:
     """One connection. Requests go out at once; `response()` gives the answers in their order."""
 
-    def __init__(self, address, timeout_s=None):
-        self.sock = connect(address)
+    def __init__(self, address, timeout_s=None, source=None):
+        self.sock = connect(address, source)
         self.sock.settimeout(timeout_s or PATIENCE_S)
         self.methods = []
         self.early = b""

@@ -208,22 +208,6 @@ def test_content_that_does_not_come_ends_the_request(lab):
     assert answer.status == 408 or answer.is_cut
 
 
-def test_too_many_connections_are_turned_away(lab):
-    _, shield = warm(lab, sets={"client.max_connections": "3"})
-    clients = [lab.client(shield) for _ in range(3)]
-    for client in clients:
-        assert client.ask("/x").status == 200
-    try:
-        answer = lab.ask(shield, "/x")
-        assert answer.is_cut or answer.status == 503
-    except ConnectionError:  # closed before connect() or the request was through
-        pass
-    assert shield.metric("limit_reached_total", limit="client.max_connections") >= 1
-    clients[0].close()
-    shield.wait_metric("client_connections", 2)
-    assert lab.ask(shield, "/x").status == 200
-
-
 def test_listening_on_several_addresses(lab, tmp_path):
     path = str(tmp_path / "s.sock")
     listen = ["127.0.0.1:0", "[::1]:0", f"unix:{path}"] if has_ipv6() else ["127.0.0.1:0", f"unix:{path}"]

@@ -1,5 +1,4 @@
 """HUP, USR1, TERM, INT and QUIT."""
-import contextlib
 import json
 import resource
 import signal
@@ -96,13 +95,16 @@ def test_a_reload_keeps_within_the_descriptor_limit(lab, tmp_path):
     resource.prlimit(shield.process.pid, resource.RLIMIT_NOFILE, (100, 100))
     reload(shield, r"client\.max_connections: lowered from 100000 to 50\b")
     shield.wait_log(r"reload: done")
-    crowd = [lab.client(shield) for _ in range(50)]
-    shield.wait_metric("client_connections", 50)
+    origin.hold("/busy")
+    origin.on_all(None)
+    crowd = lab.crowd(shield, 50).get("/busy")
+    held = origin.expect("/busy")
+    shield.wait_metric("waiters", 50)
     for _ in range(5):
-        with contextlib.suppress(ConnectionError):  # closed before connect() was through
-            lab.client(shield)
+        assert lab.client(shield).response().status == 503
     shield.wait_metric("limit_reached_total", 5, limit="client.max_connections")
-    assert crowd[0].ask("/x").status == 200
+    held.respond(200, FRESH, b"busy")
+    assert {a.body for a in crowd.responses()} == {b"busy"}
 
 
 def test_without_a_file_hup_changes_nothing(lab):

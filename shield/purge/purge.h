@@ -1,8 +1,8 @@
 /* purge - what a caller wants gone, and how the log keeps it (DESIGN.md section 7).
  *
- * An *order* is what a caller gives in one call; it gets one number. A *record* is one thing of it, as the log
- * keeps it, in memory and on disk. A response keeps the number that was current when its fetch began, and is
- * valid while no record that matches it has a higher one. */
+ * An *order* is what a caller gives in one call; it gets one number. A *record* is one thing of it, as the
+ * log keeps it, in memory and on disk. A response keeps the number that was current when its fetch began, and
+ * is valid while no record that matches it has a higher one. */
 #ifndef SHIELD_PURGE_PURGE_H
 #define SHIELD_PURGE_PURGE_H
 
@@ -23,9 +23,10 @@ struct purge_item {
 struct purge_order {
     const struct purge_item *items;
     size_t n_items;
-    bool is_soft;          /* becomes stale; else it is gone */
-    uint64_t over_ms;      /* paced: each response at its own time within so long; 0: all at once */
-    struct span reference; /* the caller's name for the order: a second with the same is the first; or empty */
+    bool is_soft;     /* becomes stale; else it is gone */
+    uint64_t over_ms; /* paced: each response at its own time within so long; 0: all at once */
+    struct span
+        reference; /* the caller's name for the order: a second with the same is the first; or empty */
 };
 
 struct purge_receipt {

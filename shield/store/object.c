@@ -60,7 +60,8 @@ static void find_validators(struct stored_head *h)
 
 struct stored_head *stored_head_new(const struct stored_head_parts *parts)
 {
-    size_t bytes = parts->block.len + 2 + parts->key.len + parts->names.len + parts->variant.len;
+    size_t bytes =
+        parts->block.len + 2 + parts->key.len + parts->names.len + parts->variant.len + parts->tags.len;
     struct stored_head *h = malloc(sizeof *h + bytes);
     if (h == NULL)
         return NULL;
@@ -72,6 +73,7 @@ struct stored_head *stored_head_new(const struct stored_head_parts *parts)
     h->key = copy_part(&at, parts->key);
     h->names = copy_part(&at, parts->names);
     h->variant = copy_part(&at, parts->variant);
+    h->tags = copy_part(&at, parts->tags);
     h->purge_number = parts->purge_number;
     h->key_hash = parts->key_hash;
     h->size = sizeof *h + bytes;

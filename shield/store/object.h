@@ -42,15 +42,16 @@ struct stored_head {
     struct span key;     /* the primary key */
     struct span names;   /* what it varies on: policy_vary_names */
     struct span variant; /* the variant key under these names */
+    struct span tags;    /* what it may be purged by: purge_tags_put */
     struct validators validators; /* spans into block */
-    uint64_t purge_number;
-    uint64_t key_hash; /* of `key`, seeded by the index */
-    size_t size;       /* of this allocation */
+    uint64_t purge_number;        /* when its fetch began: purge_log_number */
+    uint64_t key_hash;            /* of `key`, seeded by the index */
+    size_t size;                  /* of this allocation */
 };
 
 struct stored_head_parts {
     struct response_facts facts;
-    struct span block, key, names, variant;
+    struct span block, key, names, variant, tags;
     uint64_t purge_number, key_hash;
 };
 /* Copies everything. Parses `block` for validators. NULL without memory. */

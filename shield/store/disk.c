@@ -12,7 +12,7 @@
 
 static void init_lists(struct disk *d)
 {
-    struct list_node *heads[] = {&d->queue, &d->fills, &d->held, &d->gets, &d->loads};
+    struct list_node *heads[] = {&d->queue, &d->fills, &d->held, &d->purges, &d->behind, &d->gets, &d->loads};
     for (size_t i = 0; i < ARRAY_LEN(heads); i++)
         list_init(heads[i]);
     for (size_t i = 0; i < DISK_LOAD_BUCKETS; i++)
@@ -59,6 +59,7 @@ static void disk_free(struct disk *d)
         list_remove(&op->link);
         free(container_of(op, struct disk_delete_op, op));
     }
+    disk_purges_free(d);
     pthread_rwlock_destroy(&d->file_lock);
     pthread_mutex_destroy(&d->read_lock);
     pthread_mutex_destroy(&d->lock);
@@ -137,6 +138,20 @@ static void show_content(struct disk *d)
     disk_txn_abort(&t);
 }
 
+/* LMDB may die of a bad page already here. */
+static int open_file(struct disk *d)
+{
+    bool is_behind = disk_lock_is_behind(d->lock_fd);
+    if (is_behind && !disk_file_set_aside(d->opt.path, "purges were ordered that its log does not have"))
+        return ERR_SYSTEM;
+    if (is_behind)
+        disk_lock_set_behind(d->lock_fd, false);
+    disk_crash_watch(d->opt.path);
+    int err = disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, NULL);
+    disk_crash_watch(NULL);
+    return err;
+}
+
 int disk_open(struct disk **out, const struct disk_options *options)
 {
     REQUIRE(options->path != NULL && options->config != NULL);
@@ -146,12 +161,14 @@ int disk_open(struct disk **out, const struct disk_options *options)
     int err = ERR_NOMEM;
     if (d->opt.path == NULL || d->metrics == NULL || d->marks == NULL || d->readers == NULL)
         goto free_disk;
-    err = disk_file_lock(d->opt.path, &d->lock_fd);
+    err = disk_lock_take(d->opt.path, &d->lock_fd);
     if (err != 0)
         goto free_disk;
-    err = disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, NULL);
+    err = open_file(d);
     if (err != 0)
         goto unlock;
+    d->purge_newest = d->file.info.purge_number;
+    d->purge_floor = d->file.info.purge_floor;
     d->next_id = d->first_id = d->file.info.next_id;
     d->seed = d->file.info.seed;
     d->batch_bytes = d->file.batch_bytes;
@@ -166,7 +183,7 @@ int disk_open(struct disk **out, const struct disk_options *options)
 close_file:
     disk_file_close(&d->file);
 unlock:
-    disk_file_unlock(d->lock_fd);
+    disk_lock_release(d->lock_fd);
 free_disk:
     disk_free(d);
     return err;
@@ -182,7 +199,7 @@ void disk_close(struct disk **slot)
     stop_writer(d);
     disk_fill_free_rest(d);
     disk_file_close(&d->file);
-    disk_file_unlock(d->lock_fd);
+    disk_lock_release(d->lock_fd);
     metric_move(d->metrics, STORE_BYTES, -(int64_t)d->live_bytes);
     metric_move(d->metrics, STORE_OBJECTS, -(int64_t)d->objects);
     disk_free(d);

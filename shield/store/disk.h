@@ -13,6 +13,7 @@
 #define SHIELD_STORE_DISK_H
 
 #include "shield/net/loop.h"
+#include "shield/purge/purge.h"
 #include "shield/store/object.h"
 
 struct disk;
@@ -111,6 +112,26 @@ void disk_put_head(struct disk *d, struct object *o);
 
 /* Remove all variants of the key (invalidation). */
 void disk_delete(struct disk *d, struct span key, uint64_t key_hash);
+
+/* ---- the durable log of purges (DESIGN.md section 7) ----
+ *
+ * It lives in the same file as the objects: what is set aside takes its purges along. A record that cannot be
+ * made durable is kept and tried again; until that works nothing is found on disk (disk_get: ERR_NOT_FOUND),
+ * nothing is stored, and should the process end before, the next start sets the file aside. */
+
+/* Put `n` records into the log in one transaction, ahead of everything else that waits for the writer. They
+ * are copied. `done` is called on the writer's thread, exactly once, with 0 or ERR_IO, ERR_FULL, ERR_NOMEM:
+ * not durable (yet). Any thread. Returns 0, or ERR_NOMEM: `done` is not called; the store is begun anew. */
+int disk_purge_add(struct disk *d, const struct purge_record *records, size_t n,
+                   void (*done)(void *ctx, int err), void *ctx);
+
+/* Give every record of the log, by number; the spans last as long as the call of `take`. For the start,
+ * before loops run: after disk_open the log is known to be whole. Returns 0, ERR_IO, or the first error of
+ * `take`. */
+int disk_purge_load(struct disk *d, int (*take)(void *ctx, const struct purge_record *r), void *ctx);
+
+/* The highest number that was ever put into the log, forgotten ones included; 0: none. Any thread. */
+uint64_t disk_purge_newest(const struct disk *d);
 
 /* A hit in memory on something that is on disk: keeps it from being evicted soon. Lock-free. disk_get
  * counts its own. */

@@ -115,7 +115,7 @@ static int try_batch(struct disk *d, struct batch *b)
 }
 
 /* LMDB gives freed pages out again two commits later: an empty one follows the evictions. */
-static int evict_only(struct disk *d, uint64_t pages)
+int disk_evict_only(struct disk *d, uint64_t pages)
 {
     uint32_t deleted = 0;
     bool made = false;
@@ -163,7 +163,7 @@ int disk_commit(struct disk *d, struct batch *b)
     for (int n = 1; n < TRIES && (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL); n++) {
         if (n > 1)
             cut_smaller(d);
-        rc = evict_only(d, MIN(pages_for(d, b) * (uint64_t)(n + 1), d->file.limit_pages / 4));
+        rc = disk_evict_only(d, MIN(pages_for(d, b) * (uint64_t)(n + 1), d->file.limit_pages / 4));
         if (rc == 0)
             rc = try_batch(d, b);
     }

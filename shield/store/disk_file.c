@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,7 +14,7 @@
 #include "common/err.h"
 #include "shield/ops/log.h"
 
-enum { MAX_PATH = 4096, LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20 };
+enum { LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20 };
 
 static const char data_name[] = "data.mdb";
 static const char aside_prefix[] = "data.mdb.broken-";
@@ -44,59 +43,10 @@ bool disk_rc_is_damage(int rc)
            rc == MDB_VERSION_MISMATCH || rc == MDB_INCOMPATIBLE;
 }
 
-static bool join(char out[MAX_PATH], const char *path, const char *name)
+bool disk_join(char out[DISK_MAX_PATH], const char *path, const char *name)
 {
-    int n = snprintf(out, MAX_PATH, "%s/%s", path, name);
-    return n > 0 && n < MAX_PATH;
-}
-
-/* ---- one process owns a store ---- */
-
-static void log_owner(const char *path, int fd)
-{
-    char pid[32] = "";
-    ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
-    pid[n > 0 ? n : 0] = '\0';
-    pid[strcspn(pid, "\n")] = '\0';
-    log_error("store: %s belongs to process %s; stop that one, or give this one another store.path", path,
-              pid[0] != '\0' ? pid : "(unknown)");
-}
-
-int disk_file_lock(const char *path, int *lock_fd)
-{
-    char name[MAX_PATH], pid[32];
-    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
-        log_error("store: cannot make the directory %s: %s", path, strerror(errno));
-        return ERR_SYSTEM;
-    }
-    if (!join(name, path, "shield.lock")) {
-        log_error("store: the path %s is too long", path);
-        return ERR_SYSTEM;
-    }
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        log_error("store: cannot open %s: %s", name, strerror(errno));
-        return ERR_SYSTEM;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int why = errno;
-        if (why == EWOULDBLOCK)
-            log_owner(path, fd);
-        else
-            log_error("store: cannot lock %s: %s", name, strerror(why));
-        close(fd);
-        return why == EWOULDBLOCK ? ERR_LOCKED : ERR_SYSTEM;
-    }
-    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
-        log_warn("store: cannot write the process id to %s: %s", name, strerror(errno));
-    *lock_fd = fd;
-    return 0;
-}
-
-void disk_file_unlock(int lock_fd)
-{
-    close(lock_fd); /* the name stays: removing it would let two own it */
+    int n = snprintf(out, DISK_MAX_PATH, "%s/%s", path, name);
+    return n > 0 && n < DISK_MAX_PATH;
 }
 
 /* ---- setting aside ---- */
@@ -122,18 +72,33 @@ static unsigned next_aside(const char *path)
     return highest + 1;
 }
 
-void disk_file_set_aside(const char *path, const char *why)
+/* Names must survive a power cut too. */
+static void sync_directory(const char *path)
 {
-    char from[MAX_PATH], to[MAX_PATH], name[64];
-    snprintf(name, sizeof name, "%s%u", aside_prefix, next_aside(path));
-    if (!join(from, path, data_name) || !join(to, path, name))
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
         return;
-    if (rename(from, to) == 0)
+    if (fsync(fd) != 0)
+        log_warn("store: cannot sync the directory %s: %s", path, strerror(errno));
+    close(fd);
+}
+
+bool disk_file_set_aside(const char *path, const char *why)
+{
+    char from[DISK_MAX_PATH], to[DISK_MAX_PATH], name[64];
+    snprintf(name, sizeof name, "%s%u", aside_prefix, next_aside(path));
+    if (!disk_join(from, path, data_name) || !disk_join(to, path, name))
+        return false;
+    if (rename(from, to) == 0) {
         log_error("store: %s: %s; set aside as %s, a new store is begun", from, why, to);
-    else
+    } else if (errno != ENOENT) {
         log_error("store: %s: %s; it cannot be set aside: %s", from, why, strerror(errno));
-    if (join(from, path, "lock.mdb"))
+        return false;
+    }
+    if (disk_join(from, path, "lock.mdb"))
         unlink(from);
+    sync_directory(path);
+    return true;
 }
 
 /* ---- opening ---- */
@@ -143,7 +108,7 @@ static void measure(struct disk_file *f, uint64_t size_bytes)
     f->batch_bytes = MIN((uint64_t)DISK_BATCH_BYTES, size_bytes / 64);
     uint64_t pages = size_bytes / f->page_bytes;
     /* A commit also writes the tree pages on the way to what it changes. */
-    uint64_t slack = SLACK_COMMITS * (f->batch_bytes / f->page_bytes * 3 / 2 + 64);
+    uint64_t slack = SLACK_COMMITS * (f->batch_bytes / f->page_bytes * 3 / 2 + 64) + DISK_PURGE_PAGES;
     f->limit_pages = MAX(pages / 4, MIN(pages * LIVE_PERCENT / 100, pages - MIN(slack, pages)));
 }
 
@@ -193,6 +158,7 @@ static int open_databases(struct disk_file *f, MDB_txn *txn)
         {"info", &f->info_db},
         {"small", &f->order[QUEUE_SMALL]},
         {"main", &f->order[QUEUE_MAIN]},
+        {"purges", &f->purges},
     };
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(all) && rc == 0; i++)
@@ -207,6 +173,8 @@ static int begin_info(struct disk_file *f, MDB_txn *txn, const struct disk_info 
     if (known != NULL) {
         f->info = *known; /* what memory holds of the old file keeps its meaning: same hashes, no id twice */
         f->info.queue_bytes[QUEUE_SMALL] = f->info.queue_bytes[QUEUE_MAIN] = 0;
+        f->info.purge_floor = f->info.purge_number; /* the log stays with the old file; so do its objects */
+        f->info.purges = f->info.purges_sum = 0;
     } else if (getrandom(&f->info.seed, sizeof f->info.seed, 0) != (ssize_t)sizeof f->info.seed) {
         return errno;
     }
@@ -231,10 +199,12 @@ static int read_info(struct disk_file *f, MDB_txn *txn, const struct disk_info *
     if (rc != 0)
         return rc;
     int err = disk_info_decode((struct span){value.mv_data, value.mv_size}, &f->info);
-    if (err == 0 && (known == NULL || known->seed == f->info.seed))
-        return 0;
-    if (err == 0)
+    if (err == 0 && known != NULL && known->seed != f->info.seed)
         *why = "it has taken the place of the one in use";
+    else if (err == 0 && disk_purges_verify(f, txn))
+        return 0;
+    else if (err == 0)
+        *why = "its log of purges does not verify";
     else
         *why = err == ERR_NOT_FOUND ? "it was written by another version" : "its description does not verify";
     return MDB_INVALID;
@@ -283,30 +253,20 @@ close_env:
     return rc;
 }
 
-/* The new file's name must survive a power cut too. */
-static void sync_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (fsync(fd) != 0)
-        log_warn("store: cannot sync the directory %s: %s", path, strerror(errno));
-    close(fd);
-}
-
 int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, unsigned readers,
                    const struct disk_info *known)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     size_bytes = MAX(size_bytes, (uint64_t)LEAST_BYTES) / page * page;
-    if (disk_crash_take(path))
-        disk_file_set_aside(path, "the process died while it worked in this file");
+    if (disk_crash_take(path) && !disk_file_set_aside(path, "the process died while it worked in this file"))
+        return ERR_SYSTEM;
 
     const char *why = NULL;
     int rc = try_open(f, path, size_bytes, readers, known, &why);
-    if (disk_rc_is_damage(rc) || rc == MDB_PANIC) {
-        disk_file_set_aside(path, why != NULL ? why : mdb_strerror(rc));
-        rc = try_open(f, path, size_bytes, readers, known, &why);
+    if ((disk_rc_is_damage(rc) || rc == MDB_PANIC) &&
+        disk_file_set_aside(path, why != NULL ? why : mdb_strerror(rc))) {
+        struct disk_info left = f->info; /* where it could be read, ids and purges are numbered on */
+        rc = try_open(f, path, size_bytes, readers, known == NULL && left.seed != 0 ? &left : known, &why);
     }
     if (rc != 0) {
         log_error("store: cannot open %s/%s: %s", path, data_name, mdb_strerror(rc));

@@ -82,11 +82,13 @@ void disk_info_encode(const struct disk_info *info, char out[DISK_INFO_BYTES])
     char *at = out + HEADER_BYTES;
     at = put64(at, info->seed);
     at = put64(at, info->purge_number);
+    at = put64(at, info->purge_floor);
+    at = put64(at, info->purges);
+    at = put64(at, info->purges_sum);
     at = put64(at, info->next_id);
     at = put64(at, info->next_seq);
     at = put64(at, info->queue_bytes[QUEUE_SMALL]);
     at = put64(at, info->queue_bytes[QUEUE_MAIN]);
-    at = put64(at, 0); /* room for the next version */
     ENSURE(at == out + DISK_INFO_BYTES);
     put_header(out, DISK_INFO_BYTES, 0);
 }
@@ -99,6 +101,9 @@ int disk_info_decode(struct span record, struct disk_info *out)
     const char *at = record.p + HEADER_BYTES;
     out->seed = take64(&at);
     out->purge_number = take64(&at);
+    out->purge_floor = take64(&at);
+    out->purges = take64(&at);
+    out->purges_sum = take64(&at);
     out->next_id = take64(&at);
     out->next_seq = take64(&at);
     out->queue_bytes[QUEUE_SMALL] = take64(&at);
@@ -299,6 +304,69 @@ uint32_t disk_tail_bytes(uint32_t last_chunk, size_t meta_bytes, uint32_t page_b
     else if (over > 0 && over <= TAIL_MAX)
         tail = over;
     return meta_bytes + tail <= META_IN_LEAF ? tail : 0;
+}
+
+/* ---- purges ---- */
+
+enum {
+    PURGE_FIXED_BYTES = HEADER_BYTES + 3 * 8 + 5 * 4,
+    PURGE_SUM_AT = 8, /* in the header */
+};
+
+void disk_purge_key(uint64_t number, uint32_t index, char out[DISK_PURGE_KEY_BYTES])
+{
+    number = htobe64(number);
+    index = htobe32(index);
+    memcpy(out, &number, 8);
+    memcpy(out + 8, &index, 4);
+}
+
+size_t disk_purge_size(const struct purge_record *r)
+{
+    return PURGE_FIXED_BYTES + r->what.len + r->reference.len;
+}
+
+uint64_t disk_purge_encode(const struct purge_record *r, uint32_t index, uint64_t seed, char *out)
+{
+    char *at = out + HEADER_BYTES;
+    at = put64(at, r->number);
+    at = put64(at, (uint64_t)r->at_ms);
+    at = put64(at, r->over_ms);
+    at = put32(at, index);
+    at = put32(at, r->kind);
+    at = put32(at, r->is_soft);
+    at = put32(at, (uint32_t)r->what.len);
+    at = put32(at, (uint32_t)r->reference.len);
+    at = put_span(at, r->what);
+    at = put_span(at, r->reference);
+    ENSURE(at == out + disk_purge_size(r));
+    put_header(out, disk_purge_size(r), seed);
+    const char *sum = out + PURGE_SUM_AT;
+    return take64(&sum);
+}
+
+int disk_purge_decode(struct span record, struct span key, uint64_t seed, struct purge_record *out,
+                      uint64_t *sum)
+{
+    int err = check_header(record, PURGE_FIXED_BYTES, seed);
+    if (err != 0)
+        return err;
+    const char *at = record.p + PURGE_SUM_AT;
+    *sum = take64(&at);
+    out->number = take64(&at);
+    out->at_ms = (int64_t)take64(&at);
+    out->over_ms = take64(&at);
+    uint32_t index = take32(&at), kind = take32(&at), is_soft = take32(&at);
+    uint64_t what = take32(&at), reference = take32(&at);
+    if (what + reference != record.len - PURGE_FIXED_BYTES || kind >= PURGE_KINDS || is_soft > 1)
+        return ERR_CORRUPT;
+    out->kind = (enum purge_kind)kind;
+    out->is_soft = is_soft;
+    out->what = take_span(&at, what);
+    out->reference = take_span(&at, reference);
+    char wanted[DISK_PURGE_KEY_BYTES];
+    disk_purge_key(out->number, index, wanted);
+    return span_eq(key, (struct span){wanted, sizeof wanted}) ? 0 : ERR_CORRUPT;
 }
 
 /* ---- index ---- */

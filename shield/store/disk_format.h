@@ -1,15 +1,16 @@
 /* disk_format - the records of the store file: encode, decode, verify. Pure: bytes in, bytes out.
  *
- * One LMDB file, seven named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in
+ * One LMDB file, eight named databases. Integers in keys are big-endian, so that LMDB's order is theirs; in
  * values they are little-endian.
  *
- *   info    "info"         what the file is: format version, hash seed, purge number, counters
+ *   info    "info"         what the file is: format version, hash seed, purge numbers, counters
  *   index   hash128(key)   the primary key, and its variants, newest first: object id, names, variant key
  *   meta    id             one object: facts, lengths, place in the eviction order, key, names, variant,
  * head, tail chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of
- * free pages that piece, sum64   was long enough small,  sequence       id, key hash, bytes: the two queues
+ * free pages piece, sum64   that was long enough small,  sequence       id, key hash, bytes: the two queues
  * of the eviction order, oldest first main loose   id             nothing points to this body: it is being
  * written, or was replaced while readers may be on it. What is left of these is deleted after the next start
+ *   purges  number, index  one thing that was purged by the order of that number
  *
  * An object's id is given out once and never again, also after a crash. meta and index are written in the
  * commit that ends the object: without them nothing of it can be seen.
@@ -19,23 +20,28 @@
  * last bytes of a body that would only begin another page live in meta as its `tail`, and so does the whole
  * of a tiny body.
  *
- * info, index and meta begin with a version, their length and a checksum, which are looked at before anything
- * else. */
+ * That a page of the log of purges is lost must not pass unseen, since what it purged would be served again:
+ * info counts its records and adds up their checksums.
+ *
+ * info, index, meta and purges begin with a version, their length and a checksum, which are looked at before
+ * anything else. */
 #ifndef SHIELD_STORE_DISK_FORMAT_H
 #define SHIELD_STORE_DISK_FORMAT_H
 
 #include "common/buf.h"
+#include "shield/purge/purge.h"
 #include "shield/store/object.h"
 
 enum {
-    DISK_FORMAT_VERSION = 1,
+    DISK_FORMAT_VERSION = 2,
     DISK_INDEX_KEY_BYTES = 16,
     DISK_ID_KEY_BYTES = 8,
     DISK_CHUNK_KEY_BYTES = 22,
     DISK_CHUNK_PREFIX_BYTES = 14, /* id, index and piece: what a lookup knows */
     DISK_PIECE_LEAST = 4080,      /* one page: there is room for it while there is any */
     DISK_ORDER_BYTES = 24,
-    DISK_INFO_BYTES = 72,
+    DISK_INFO_BYTES = 88,
+    DISK_PURGE_KEY_BYTES = 12,
 };
 
 enum disk_queue { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
@@ -45,6 +51,9 @@ enum disk_queue { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
 struct disk_info {
     uint64_t seed;         /* of all hashes and checksums in this file */
     uint64_t purge_number; /* of the newest purge */
+    uint64_t purge_floor;  /* no object is subject to a purge up to this one */
+    uint64_t purges;       /* records in the log */
+    uint64_t purges_sum;   /* of their checksums, by exclusive or */
     uint64_t next_id;
     uint64_t next_seq;                 /* in the eviction order */
     uint64_t queue_bytes[QUEUE_COUNT]; /* what the objects of each queue take */
@@ -100,6 +109,16 @@ uint32_t disk_tail_bytes(uint32_t last_chunk, size_t meta_bytes, uint32_t page_b
 
 /* Overflow pages that a value of n bytes takes; 0 for none. */
 uint64_t disk_value_pages(size_t n, uint32_t page_bytes);
+
+/* ---- purges ---- */
+
+void disk_purge_key(uint64_t number, uint32_t index, char out[DISK_PURGE_KEY_BYTES]);
+size_t disk_purge_size(const struct purge_record *r);
+/* Gives the record's checksum, for disk_info.purges_sum. */
+uint64_t disk_purge_encode(const struct purge_record *r, uint32_t index, uint64_t seed, char *out);
+/* The spans point into `record`; `key` is what it stands under. */
+int disk_purge_decode(struct span record, struct span key, uint64_t seed, struct purge_record *out,
+                      uint64_t *sum);
 
 /* ---- index ---- */
 

@@ -9,7 +9,9 @@
  *   disk_records.c  what it does to objects
  *   disk_evict.c    room in the file: S3-FIFO order, marks, ghosts
  *   disk_reader.c   the reader threads: get, load
- *   disk_file.c     the LMDB environment: open, lock, set aside
+ *   disk_purge.c    the log of purges
+ *   disk_file.c     the LMDB environment: open, set aside
+ *   disk_lock.c     who owns the directory, and whether purges are missing in it
  *   disk_crash.c    remembers that a store thread died in the file
  *   disk_format.c   records as bytes
  *
@@ -35,13 +37,15 @@ enum {
     DISK_LOAD_BUCKETS = 64,
     DISK_SEEN_SLOTS = 4096,
     DISK_EVICT_STEPS = 8192, /* entries that one transaction looks at */
+    DISK_PURGE_PAGES = 64,   /* kept free for a commit of purges */
+    DISK_MAX_PATH = 4096,
 };
 
 /* ---- disk_file.c ---- */
 
 struct disk_file {
     MDB_env *env; /* NULL while the file cannot be opened */
-    MDB_dbi index, meta, chunks, loose, info_db;
+    MDB_dbi index, meta, chunks, loose, info_db, purges;
     MDB_dbi order[QUEUE_COUNT];
     uint32_t page_bytes;
     uint64_t limit_pages; /* live pages stay below */
@@ -49,20 +53,27 @@ struct disk_file {
     struct disk_info info; /* as committed; the writer's */
 };
 
-/* Lock the directory `path` (made if absent): 0 and *lock_fd, ERR_LOCKED, ERR_SYSTEM. Logs why. */
-int disk_file_lock(const char *path, int *lock_fd);
-void disk_file_unlock(int lock_fd);
-
 /* Open data.mdb in `path`; what is damaged or of another version is set aside, and a new file begun that goes
  * on from `known` (NULL: none). 0, ERR_SYSTEM, ERR_NOMEM; logs why. */
 int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, unsigned readers,
                    const struct disk_info *known);
 void disk_file_close(struct disk_file *f);
-/* Rename data.mdb to data.mdb.broken-N; the one before goes. */
-void disk_file_set_aside(const char *path, const char *why);
+/* Rename data.mdb to data.mdb.broken-N; the one before goes. False: it is still there; logs why. */
+bool disk_file_set_aside(const char *path, const char *why);
+bool disk_join(char out[DISK_MAX_PATH], const char *path, const char *name);
 
 bool disk_rc_is_damage(int rc); /* the file itself is bad */
 int disk_err_of_rc(int rc);
+
+/* ---- disk_lock.c ---- */
+
+/* Lock the directory `path` (made if absent): 0 and *lock_fd, ERR_LOCKED, ERR_SYSTEM. Logs why. */
+int disk_lock_take(const char *path, int *lock_fd);
+void disk_lock_release(int lock_fd);
+/* A note that outlives the process: purges were ordered that the file's log does not have. set: 0 or errno.
+ */
+bool disk_lock_is_behind(int lock_fd);
+int disk_lock_set_behind(int lock_fd, bool is_behind);
 
 /* ---- disk_crash.c ---- */
 
@@ -143,7 +154,7 @@ struct batch {
     uint64_t charge;
 };
 
-enum disk_work { WORK_BATCH, WORK_BACKGROUND, WORK_END };
+enum disk_work { WORK_PURGES, WORK_BATCH, WORK_BACKGROUND, WORK_END };
 
 /* Under d->lock: add to the end if it is not in the queue, with so many bytes more. */
 void disk_queue_add(struct disk *d, struct disk_op *op, uint64_t charge);
@@ -214,6 +225,14 @@ struct disk {
     uint64_t waiting_bytes, waiting_since_ms;
     bool closing;
     pthread_t writer;
+    struct list_node purges; /* struct disk_purge_op: not taken by the writer yet */
+    bool purges_due;
+
+    _Atomic uint64_t purge_newest;
+    _Atomic uint64_t
+        purge_floor;           /* as committed: no object in the file is subject to a purge up to this one */
+    atomic_bool purges_behind; /* the log lacks some: nothing is found on disk */
+    atomic_bool purges_lost;   /* and cannot get them any more: the file has to go */
 
     /* Keys with a deletion that is not committed yet, counted by hash: what is read under them is not to be
      * trusted. */
@@ -228,6 +247,9 @@ struct disk {
     struct list_node held; /* deletions that wait for the end of a trouble */
     uint32_t n_held;
     uint64_t retry_at_ms, backoff_ms;
+    struct list_node behind; /* struct disk_purge_op: not in the log yet */
+    uint64_t n_behind;       /* their records */
+    bool behind_marked;      /* the next process would know */
 
     struct orphans orphans;
 
@@ -299,6 +321,21 @@ int disk_first_loose(struct disk_txn *t, uint64_t *id);
 /* Write the batch and commit it, with whatever eviction that takes. 0, or the LMDB code for which it cannot
  * be done: then nothing of it is written. Items tell which were dropped. */
 int disk_commit(struct disk *d, struct batch *b);
+
+/* Evict for `pages`, without writing anything else. */
+int disk_evict_only(struct disk *d, uint64_t pages);
+
+/* ---- disk_purge.c: the writer's half ---- */
+
+/* Whether the log is the one that info describes. */
+bool disk_purges_verify(struct disk_file *f, MDB_txn *txn);
+void disk_purges_take(struct disk *d); /* what waits is behind now */
+/* Commit all that is behind: 0, or the LMDB code. */
+int disk_purges_commit(struct disk *d, struct batch *unused);
+/* Tell those who wait, and keep the note for the next process. */
+void disk_purges_committed(struct disk *d);
+void disk_purges_failed(struct disk *d, int rc);
+void disk_purges_free(struct disk *d);
 
 /* ---- disk_evict.c ---- */
 

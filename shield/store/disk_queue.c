@@ -43,6 +43,10 @@ static bool next_work(struct disk *d, uint64_t background_at_ms, enum disk_work 
 {
     uint64_t now = clock_mono_ms();
     *look_at_ms = background_at_ms;
+    if (d->purges_due) {
+        *work = WORK_PURGES;
+        return true;
+    }
     if (now >= background_at_ms && !d->closing) {
         *work = WORK_BACKGROUND;
         return true;

@@ -320,7 +320,7 @@ static void run_get(struct disk *d, struct disk_get *job)
     struct read_txn t;
     job->object = NULL;
     /* Asked before the transaction begins: a deletion that is no longer counted then, is seen by it. */
-    if (atomic_load(&d->deletes[job->key_hash % DISK_DELETE_SLOTS]) > 0) {
+    if (atomic_load(&d->purges_behind) || atomic_load(&d->deletes[job->key_hash % DISK_DELETE_SLOTS]) > 0) {
         job->err = ERR_NOT_FOUND;
     } else {
         pthread_rwlock_rdlock(&d->file_lock);

@@ -42,6 +42,7 @@ int disk_txn_live_pages(struct disk_txn *t, uint64_t *pages)
                      f->chunks,
                      f->loose,
                      f->info_db,
+                     f->purges,
                      f->order[QUEUE_SMALL],
                      f->order[QUEUE_MAIN]};
     MDB_stat stat;
@@ -90,6 +91,7 @@ int disk_txn_commit(struct disk_txn *t)
     rc = mdb_txn_commit(t->txn);
     if (rc == 0) {
         d->file.info = t->info;
+        atomic_store(&d->purge_floor, t->info.purge_floor);
         show(d, pages, stat.ms_entries);
         metric_move(d->metrics, EVICTIONS_DISK, (int64_t)t->evicted);
         metric_add(&d->metrics->limits[LIMIT_MAX_VARIANTS], (int64_t)t->variants_dropped);

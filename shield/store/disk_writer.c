@@ -215,13 +215,16 @@ static bool reopen(struct disk *d, const char *set_aside_why)
 {
     struct disk_info known = d->file.info;
     known.next_id = d->next_id;
+    known.purge_number = MAX(known.purge_number, disk_purge_newest(d));
     forget_written(d); /* opening may find that it has to set the file aside, too */
     pthread_rwlock_wrlock(&d->file_lock);
     d->generation++;
     disk_file_close(&d->file);
-    if (set_aside_why != NULL)
-        disk_file_set_aside(d->opt.path, set_aside_why);
-    int err = disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, &known);
+    int err = set_aside_why == NULL || disk_file_set_aside(d->opt.path, set_aside_why)
+                  ? disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, &known)
+                  : ERR_SYSTEM;
+    if (err == 0)
+        atomic_store(&d->purge_floor, d->file.info.purge_floor);
     atomic_store(&d->damage_told, false);
     pthread_rwlock_unlock(&d->file_lock);
     if (err != 0) {
@@ -244,6 +247,42 @@ static bool asks_for_repair(const struct disk *d, const struct batch *b)
     return false;
 }
 
+/* Run `commit`, once more where the file is found damaged: on the new one. 0, or the LMDB code. */
+static int commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b)
+{
+    int rc = d->file.env != NULL || reopen(d, NULL) ? commit(d, b) : MDB_PANIC;
+    if (disk_rc_is_damage(rc) && reopen(d, mdb_strerror(rc)))
+        rc = commit(d, b);
+    if (rc == MDB_PANIC) /* LMDB refuses all further work once it could not write a meta page */
+        reopen(d, NULL);
+    return rc;
+}
+
+static void write_purges(struct disk *d)
+{
+    disk_purges_take(d);
+    bool lost = atomic_exchange(&d->purges_lost, false);
+    if (lost)
+        lost = !reopen(d, "purges were ordered that its log does not have");
+    int rc = lost ? EIO : commit_on_file(d, disk_purges_commit, NULL);
+    if (rc == 0) {
+        disk_purges_committed(d);
+        leave_trouble(d);
+        return;
+    }
+    enter_trouble(d, rc);
+    disk_purges_failed(d, rc);
+    if (lost)
+        atomic_store(&d->purges_lost, true);
+}
+
+static bool catch_up_with_purges(struct disk *d)
+{
+    if (atomic_load(&d->purges_behind))
+        write_purges(d);
+    return !atomic_load(&d->purges_behind);
+}
+
 static void write_batch(struct disk *d, struct batch *b)
 {
     if (in_trouble(d) && clock_mono_ms() < d->retry_at_ms && !d->closing) {
@@ -252,17 +291,16 @@ static void write_batch(struct disk *d, struct batch *b)
     }
     if (asks_for_repair(d, b))
         reopen(d, "a page of it is damaged");
-    int rc = d->file.env != NULL || reopen(d, NULL) ? disk_commit(d, b) : MDB_PANIC;
-    if (disk_rc_is_damage(rc) && reopen(d, mdb_strerror(rc)))
-        rc = disk_commit(d, b);
+    if (!catch_up_with_purges(d)) {
+        batch_failed(d, b);
+        return;
+    }
+    int rc = commit_on_file(d, disk_commit, b);
     if (rc == 0) {
         batch_committed(d, b);
         leave_trouble(d);
         return;
     }
-    if (rc == MDB_PANIC)
-        reopen(d,
-               NULL); /* LMDB refuses all further work on an environment whose meta page it could not write */
     enter_trouble(d, rc);
     batch_failed(d, b);
 }
@@ -313,6 +351,8 @@ static uint64_t background(struct disk *d)
     uint64_t next_ms = UINT64_MAX;
     if (d->file.env == NULL)
         reopen(d, NULL);
+    if (!catch_up_with_purges(d))
+        return d->retry_at_ms;
     int rc = tidy(d, &next_ms);
     if (rc == 0) {
         leave_trouble(d);
@@ -342,6 +382,9 @@ void *disk_writer_main(void *disk)
     uint64_t background_ms = clock_mono_ms() + TIDY_MS;
     for (;;) {
         switch (disk_queue_wait(d, &d->batch, background_ms)) {
+        case WORK_PURGES:
+            write_purges(d);
+            break;
         case WORK_BATCH:
             write_batch(d, &d->batch);
             break;

@@ -56,6 +56,29 @@ static void try_index(struct span record)
     REQUIRE(n == index.n_variants);
 }
 
+static void try_purge(struct span record)
+{
+    struct purge_record r;
+    uint64_t sum;
+    uint32_t index = 0;
+    if (record.len < HEADER + 28)
+        return;
+    char key[DISK_PURGE_KEY_BYTES];
+    memcpy(&index, record.p + HEADER + 24, sizeof index);
+    index = le32toh(index);
+    disk_purge_key(le64toh(*(const uint64_t *)(const void *)(record.p + HEADER)), index, key);
+    if (disk_purge_decode(record, (struct span){key, sizeof key}, SEED, &r, &sum) != 0)
+        return;
+    inside(r.what, record);
+    inside(r.reference, record);
+    REQUIRE(disk_purge_size(&r) == record.len);
+    char *again = malloc(record.len);
+    REQUIRE(again != NULL);
+    REQUIRE(disk_purge_encode(&r, index, SEED, again) == sum);
+    REQUIRE(memcmp(again, record.p, record.len) == 0);
+    free(again);
+}
+
 static void try_rest(struct span record)
 {
     struct disk_info info;
@@ -73,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span record = {copy, size};
     try_meta(record);
     try_index(record);
+    try_purge(record);
     try_rest(record);
     if (size >= HEADER) { /* past version, length and checksum, which chance would not get right */
         uint32_t version = htole32(DISK_FORMAT_VERSION), len = htole32((uint32_t)size);
@@ -82,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(copy + 8, &sum, 8);
         try_meta(record);
         try_index(record);
+        try_purge(record);
     }
     free(copy);
     return 0;

@@ -145,6 +145,9 @@ static void info_and_order_read_back(void **state)
 {
     struct disk_info info = {.seed = 1,
                              .purge_number = 2,
+                             .purge_floor = 7,
+                             .purges = 8,
+                             .purges_sum = 9,
                              .next_id = 3,
                              .next_seq = 4,
                              .queue_bytes = {5, 6}},
@@ -153,7 +156,7 @@ static void info_and_order_read_back(void **state)
     disk_info_encode(&info, bytes);
     assert_int_equal(disk_info_decode((struct span){bytes, sizeof bytes}, &back), 0);
     assert_memory_equal(&back, &info, sizeof info);
-    bytes[0] = 2;
+    bytes[0] = 9;
     assert_int_equal(disk_info_decode((struct span){bytes, sizeof bytes}, &back), ERR_NOT_FOUND);
     bytes[0] = DISK_FORMAT_VERSION;
     bytes[40] ^= 1;
@@ -164,6 +167,43 @@ static void info_and_order_read_back(void **state)
     assert_int_equal(disk_order_decode((struct span){entry, sizeof entry}, &f), 0);
     assert_memory_equal(&e, &f, sizeof e);
     assert_int_equal(disk_order_decode((struct span){entry, sizeof entry - 1}, &f), ERR_CORRUPT);
+}
+
+/* Each bit, each length, another place, another file. */
+static void no_damaged_purge_is_believed(void **state)
+{
+    struct purge_record r = {.number = 5,
+                             .kind = PURGE_HOST,
+                             .is_soft = true,
+                             .at_ms = -7,
+                             .over_ms = UINT64_MAX,
+                             .what = SPAN("host"),
+                             .reference = SPAN("a deploy")},
+                        back;
+    char name[DISK_PURGE_KEY_BYTES], other[DISK_PURGE_KEY_BYTES], bytes[128];
+    struct span key = {name, sizeof name}, record = {bytes, disk_purge_size(&r)};
+    uint64_t sum;
+    disk_purge_key(5, 300, name);
+    disk_purge_key(5, 301, other);
+    uint64_t told = disk_purge_encode(&r, 300, SEED, bytes);
+    assert_int_equal(disk_purge_decode(record, key, SEED, &back, &sum), 0);
+    assert_true(sum == told);
+    assert_int_equal(back.number, 5);
+    assert_int_equal(back.kind, PURGE_HOST);
+    assert_true(back.is_soft && back.at_ms == -7 && back.over_ms == UINT64_MAX);
+    assert_true(span_eq(back.what, r.what) && span_eq(back.reference, r.reference));
+    for (size_t bit = 0; bit < record.len * 8; bit++) {
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        assert_int_not_equal(disk_purge_decode(record, key, SEED, &back, &sum), 0);
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    for (size_t len = 0; len < record.len; len++)
+        assert_int_equal(disk_purge_decode((struct span){bytes, len}, key, SEED, &back, &sum), ERR_CORRUPT);
+    key.p = other;
+    assert_int_equal(disk_purge_decode(record, key, SEED, &back, &sum), ERR_CORRUPT);
+    key.p = name;
+    assert_int_equal(disk_purge_decode(record, key, SEED + 1, &back, &sum), ERR_CORRUPT);
+    assert_true(memcmp(name, other, sizeof name) < 0);
 }
 
 /* LMDB compares bytes: they must sort as the numbers do, and a lookup before what it looks for. */
@@ -224,6 +264,7 @@ int main(void)
         cmocka_unit_test(no_meta_without_sense_is_believed),
         cmocka_unit_test(index_reads_back_in_order),
         cmocka_unit_test(info_and_order_read_back),
+        cmocka_unit_test(no_damaged_purge_is_believed),
         cmocka_unit_test(keys_sort_as_numbers),
         cmocka_unit_test(sums_are_bound_to_file_and_place),
         cmocka_unit_test(tails_save_pages),

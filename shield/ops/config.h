@@ -173,6 +173,9 @@ struct config {
         int finish; /* enum config_finish */
     } flight;
     struct {
+        uint64_t max_live, max_tags;
+    } purge;
+    struct {
         int set_cookie; /* enum config_set_cookie */
         bool heuristic, normalise_encoding, normalise_language;
         uint64_t max_variants, max_uncacheable, early_refresh, ttl_jitter;

@@ -37,6 +37,10 @@ const struct directive directives[] = {
       "Address blocks whose X-Forwarded-* fields are believed; empty believes nobody." },
     { "purge.allow", D_CIDRS, AT(purge_allow), "", NULL, NULL, D_LIVE, NULL,
       "Address blocks that may send PURGE to the data port; empty lets nobody." },
+    { "purge.max_live", D_COUNT, AT(purge.max_live), "200k", "1k", "100m", D_RESTART, NULL,
+      "Purges that are remembered; beyond it what is older than half of them counts as purged." },
+    { "purge.max_tags", D_COUNT, AT(purge.max_tags), "1k", "0", "100k", D_LIVE, NULL,
+      "Tags of a response that is stored; one with more is not." },
 
     { "store.path", D_TEXT, AT(store_path), "", NULL, NULL, D_RESTART, NULL,
       "Directory of the LMDB files; empty keeps the cache in memory." },

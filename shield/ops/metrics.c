@@ -24,7 +24,9 @@ const char *const passed_names[PASSED_COUNT] = {PASS_REASONS(X_NAME)};
 const char *const refused_names[REFUSED_COUNT] = {REFUSAL_REASONS(X_NAME)};
 const char *const limit_names[LIMIT_COUNT] = {LIMITS(X_NAME)};
 const char *const uncacheable_names[UNCACHEABLE_COUNT] = {UNCACHEABLE_REASONS(X_NAME)};
+const char *const purged_names[PURGED_COUNT] = {PURGED_KINDS(X_NAME)};
 #undef X_NAME
+const char *const purge_mode_names[2] = {"hard", "soft"};
 const char *const class_names[6] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 /* Slots are never taken away, so the list only grows; the lock covers growing and scraping, never counting.

@@ -122,10 +122,22 @@
     X(CONNECT_TIMEOUT, "origins.connect_timeout")              \
     X(ORIGIN_HEAD_TIMEOUT, "origins.head_timeout")             \
     X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")             \
+    X(PURGE_MAX_LIVE, "purge.max_live")                        \
+    X(PURGE_MAX_TAGS, "purge.max_tags")                        \
     X(DRAIN_TIMEOUT, "drain_timeout")
+
+/* What purges name: purge.h has the same, in the same order. */
+#define PURGED_KINDS(X) \
+    X(URL, "url")       \
+    X(PREFIX, "prefix") \
+    X(TAG, "tag")       \
+    X(HOST, "host")     \
+    X(ALL, "all")
 
 /* One mended transfer may have broken off twice. */
 #define RESUMES_HELP "Flights whose body broke off and was gone on with: mended once it is whole."
+
+#define FENCED_HELP "Fetches and answers that a purge has overtaken, and that were begun again."
 
 /*    id, type (COUNTER, GAUGE), name, help */
 #define PLAIN_METRICS(X)                                                                                    \
@@ -148,6 +160,9 @@
     X(EVICTIONS_DISK, COUNTER, "shield_evictions_total{tier=\"disk\"}", "Objects evicted, by tier.")        \
     X(RESUMES_OK, COUNTER, "shield_resumes_total{outcome=\"mended\"}", RESUMES_HELP)                        \
     X(RESUMES_FAILED, COUNTER, "shield_resumes_total{outcome=\"failed\"}", RESUMES_HELP)                    \
+    X(PURGE_RECORDS, GAUGE, "shield_purge_records", "Purges that something stored may still match.")        \
+    X(FENCED_FLIGHTS, COUNTER, "shield_purge_fenced_total{what=\"flight\"}", FENCED_HELP)                   \
+    X(FENCED_ANSWERS, COUNTER, "shield_purge_fenced_total{what=\"answer\"}", FENCED_HELP)                   \
     X(SUSPICIOUS_SET_COOKIE, COUNTER, "shield_suspicious_responses_total{kind=\"public_set_cookie\"}",      \
       "Responses that are probably a mistake of the origin, by kind.")                                      \
     X(VIOLATION_ONE_FLIGHT, COUNTER, "shield_invariant_violations_total{invariant=\"one_flight\"}",         \
@@ -157,6 +172,7 @@
 #define HIST_METRICS(X)                                                                \
     X(WAITER_WAIT, "shield_waiter_wait_seconds", "From joining a flight to its head.") \
     X(STORE_COMMIT, "shield_store_commit_seconds", "One synced group commit.")         \
+    X(PURGE, "shield_purge_seconds", "From a purge's order to its answer.")            \
     X(OBJECT_AGE, "shield_object_age_seconds", "Age of objects when served from the cache.")
 
 #define X_ID(id, ...) METRIC_##id,
@@ -183,6 +199,9 @@ enum refusal_reason { REFUSAL_REASONS(X_ID) REFUSED_COUNT };
 #define X_ID(id, ...) LIMIT_##id,
 enum limit_name { LIMITS(X_ID) LIMIT_COUNT };
 #undef X_ID
+#define X_ID(id, ...) PURGED_##id,
+enum purged_kind { PURGED_KINDS(X_ID) PURGED_COUNT };
+#undef X_ID
 
 /* What one origin counts; `inflight`, `queue_depth` and `servers_down` are gauges. classes[0] counts fetches
  * without an answer, 1 to 5 are 1xx to 5xx. */
@@ -195,6 +214,7 @@ struct metrics_slot {
     _Atomic int64_t plain[METRIC_COUNT];
     _Atomic int64_t results[RESULT_COUNT], fates[FATE_COUNT], missed[MISSED_COUNT], limits[LIMIT_COUNT];
     _Atomic int64_t uncacheable[UNCACHEABLE_COUNT], passed[PASSED_COUNT], refused[REFUSED_COUNT];
+    _Atomic int64_t purges[PURGED_COUNT][2]; /* items of orders: hard, soft */
     struct metrics_origin origins[CONFIG_MAX_ORIGINS];
     struct hist hists[HIST_COUNT];                               /* microseconds */
     struct hist durations[RESULT_COUNT];                         /* microseconds */

@@ -50,6 +50,18 @@ static void put_counters(struct buf *out, const char *key, const char *const *na
     buf_put_lit(out, "}");
 }
 
+static void put_purges(struct buf *out)
+{
+    size_t bytes = ARRAY_LEN(purge_mode_names) * sizeof(int64_t);
+    buf_put_lit(out, "\"purges_total\":{");
+    for (size_t kind = 0; kind < PURGED_COUNT; kind++) {
+        buf_put_span(out, kind == 0 ? (struct span){"", 0} : SPAN(","));
+        put_counters(out, purged_names[kind], purge_mode_names, 0, ARRAY_LEN(purge_mode_names),
+                     SLOT_AT(purges) + kind * bytes);
+    }
+    buf_put_lit(out, "}");
+}
+
 /* Frees `h`; NULL spoils the page. */
 static void put_hist(struct buf *out, const char *key, struct hist *h)
 {
@@ -129,6 +141,8 @@ void metrics_render_json(struct buf *out, const struct config *cfg)
     buf_put_lit(out, ",");
     put_counters(out, "uncacheable_total", uncacheable_names, UNCACHEABLE_NONE + 1, UNCACHEABLE_COUNT,
                  SLOT_AT(uncacheable));
+    buf_put_lit(out, ",");
+    put_purges(out);
     put_durations(out);
     buf_put_lit(out, ",\"origins\":{");
     for (uint32_t o = 0; o < cfg->n_origins; o++) {

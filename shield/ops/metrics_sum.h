@@ -27,6 +27,8 @@ extern const char *const passed_names[PASSED_COUNT];   /* [PASSED_NONE] is no re
 extern const char *const refused_names[REFUSED_COUNT]; /* [REFUSED_NONE] as well */
 extern const char *const limit_names[LIMIT_COUNT];
 extern const char *const uncacheable_names[UNCACHEABLE_COUNT]; /* [UNCACHEABLE_NONE] is no reason: left out */
+extern const char *const purged_names[PURGED_COUNT];
+extern const char *const purge_mode_names[2];
 extern const char *const class_names[6];
 
 #define SLOT_AT(field) offsetof(struct metrics_slot, field)

@@ -97,6 +97,23 @@ static void put_hist(struct buf *out, const char *name, const char *label, struc
     free(h);
 }
 
+static size_t purges_at(size_t kind, size_t mode)
+{
+    return SLOT_AT(purges) + (kind * ARRAY_LEN(purge_mode_names) + mode) * sizeof(int64_t);
+}
+
+static void put_purges(struct buf *out)
+{
+    static const char name[] = "shield_purges_total";
+    put_family(out, name, sizeof name - 1, "counter", "Things that purges have named, by kind and mode.");
+    for (size_t kind = 0; kind < PURGED_COUNT; kind++)
+        for (size_t mode = 0; mode < ARRAY_LEN(purge_mode_names); mode++) {
+            buf_printf(out, "%s{kind=\"%s\",mode=\"%s\"} ", name, purged_names[kind], purge_mode_names[mode]);
+            buf_put_int(out, metrics_sum(purges_at(kind, mode)));
+            buf_put_lit(out, "\n");
+        }
+}
+
 static void put_request_durations(struct buf *out)
 {
     static const char name[] = "shield_request_duration_seconds";
@@ -174,6 +191,7 @@ void metrics_render(struct buf *out, const struct config *cfg)
     put_plain(out);
     for (size_t i = 0; i < ARRAY_LEN(labelled); i++)
         put_labelled(out, &labelled[i]);
+    put_purges(out);
     put_request_durations(out);
     put_hists(out);
     put_origins(out, cfg);

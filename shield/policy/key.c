@@ -23,6 +23,15 @@ void policy_put_path(struct buf *out, struct span path_query)
     buf_put_span(out, path_query);
 }
 
+void policy_put_host(struct buf *out, struct span host)
+{
+    host = without_default_port(host);
+    if (!buf_reserve(out, host.len))
+        return;
+    for (size_t i = 0; i < host.len; i++)
+        out->p[out->len++] = ascii_lower(host.p[i]);
+}
+
 static bool has_parts(const struct config_route *route)
 {
     return (route->key.headers.n | route->key.cookies.n | route->key.n_classes) > 0 || route->key.scheme ||
@@ -32,13 +41,11 @@ static bool has_parts(const struct config_route *route)
 bool policy_key(struct buf *out, const struct key_request *r)
 {
     struct span name = span_of(r->config->origins[r->route->origin].name);
-    struct span host = without_default_port(r->target.host);
-    if (!buf_reserve(out, name.len + host.len + r->target.path_query.len + 3))
+    if (!buf_reserve(out, name.len + r->target.host.len + r->target.path_query.len + 3))
         return true;
     buf_put_span(out, name);
     buf_put_lit(out, "\n");
-    for (size_t i = 0; i < host.len; i++)
-        out->p[out->len++] = ascii_lower(host.p[i]);
+    policy_put_host(out, r->target.host);
     buf_put_lit(out, "\n");
     if (policy_keeps_target(r->route)) /* a hit pays for a copy and no more */
         policy_put_path(out, r->target.path_query);
@@ -53,6 +60,12 @@ static struct span up_to_newline(struct span *rest)
     struct span part = {rest->p, end != NULL ? (size_t)(end - rest->p) : rest->len};
     *rest = span_from(*rest, part.len + 1);
     return part;
+}
+
+struct span policy_key_host(struct span key)
+{
+    (void)up_to_newline(&key); /* the origin's name */
+    return up_to_newline(&key);
 }
 
 struct span policy_key_path_query(struct span key)

@@ -38,6 +38,10 @@ bool policy_key(struct buf *out, const struct key_request *r);
 struct span policy_key_uri(struct span key);
 struct span policy_key_path_query(struct span key);
 
+/* The host as a key has it: lower case, without the default port. */
+void policy_put_host(struct buf *out, struct span host);
+struct span policy_key_host(struct span key); /* of a key */
+
 /* "//HOST/PATH?QUERY" of a key, for logs and /flights; nothing of the other parts, which may be secrets. */
 void policy_key_show(struct buf *out, struct span key);
 

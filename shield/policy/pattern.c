@@ -72,3 +72,16 @@ bool pattern_rewrite(struct buf *out, struct span from, struct span to, struct s
     } while (written.has_star);
     return true;
 }
+
+bool pattern_rewrite_prefix(struct buf *out, struct span from, struct span to, struct span prefix)
+{
+    struct walk in = {.pattern = from}, written = {.pattern = to};
+    struct span begins = take_piece(&in), head = take_piece(&written);
+    bool is_longer = prefix.len > begins.len; /* then it reaches into what the first star stands for */
+    if (is_longer ? !in.has_star || !span_starts(prefix, begins) : !span_starts(begins, prefix))
+        return false;
+    buf_put_span(out, head);
+    if (is_longer && written.has_star && in.has_star && in.pattern.len == 0) /* the star takes all the rest */
+        buf_put_span(out, span_from(prefix, begins.len));
+    return true;
+}

@@ -13,4 +13,8 @@ bool pattern_matches(struct span pattern, struct span text);
  * `text` is not of the pattern `from`. */
 bool pattern_rewrite(struct buf *out, struct span from, struct span to, struct span text);
 
+/* Append what all texts that pattern_rewrite makes of texts beginning with `prefix` begin with, or a part of
+ * that. False, and nothing is appended, when it makes nothing of any. */
+bool pattern_rewrite_prefix(struct buf *out, struct span from, struct span to, struct span prefix);
+
 #endif

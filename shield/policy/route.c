@@ -184,3 +184,46 @@ const struct config_route *policy_route(const struct config *cfg, const struct h
     free(v.memory);
     return found;
 }
+
+/* ---- whatever the fields ---- */
+
+static bool takes_method(const struct config_route *r, struct span method)
+{
+    struct http_head head = {.method_text = method};
+    return method_matches(r, &head);
+}
+
+static bool may_take(const struct config_route *r, const struct view *v)
+{
+    if (!takes_method(r, SPAN("GET")) && !takes_method(r, SPAN("HEAD")))
+        return false;
+    return v->blind ||
+           (path_matches(r, v) && (r->match.hosts.n == 0 || any_matches(&r->match.hosts, v->host)));
+}
+
+/* What matches it by target alone: no other comes behind it. */
+static bool takes_all(const struct config_route *r, const struct view *v)
+{
+    return !v->blind && r->match.headers.n == 0 && r->match.cookies.n == 0 && takes_method(r, SPAN("GET")) &&
+           takes_method(r, SPAN("HEAD"));
+}
+
+uint32_t policy_routes_of(const struct config *cfg, const struct http1_target *target,
+                          const struct config_route **out)
+{
+    struct view v;
+    uint32_t n = 0;
+    bool done = false;
+    look_at(&v, target);
+    for (uint32_t i = 0; i < cfg->n_routes && !done; i++) {
+        const struct config_route *r = &cfg->routes[i];
+        if (!may_take(r, &v))
+            continue;
+        out[n++] = r;
+        done = takes_all(r, &v);
+    }
+    if (!done)
+        out[n++] = &cfg->fallback;
+    free(v.memory);
+    return n;
+}

@@ -22,4 +22,9 @@
 const struct config_route *policy_route(const struct config *cfg, const struct http_head *request,
                                         const struct http1_target *target);
 
+/* The routes that a GET or HEAD of `target` may take, whatever its fields: into `out`, which has room for
+ * cfg->n_routes + 1; gives how many, at least one. */
+uint32_t policy_routes_of(const struct config *cfg, const struct http1_target *target,
+                          const struct config_route **out);
+
 #endif

@@ -518,12 +518,25 @@ static size_t count_paced(const struct purge_record *records, size_t n)
     return paced;
 }
 
+static int reserve(struct purge_log *log, const struct purge_record *records, size_t n)
+{
+    return count_paced(records, n) > PACED_MAX - log->n_paced ? ERR_BUSY : make_room(log, n);
+}
+
+int purge_log_reserve(struct purge_log *log, const struct purge_record *records, size_t n)
+{
+    pthread_mutex_lock(&log->appender);
+    int err = reserve(log, records, n);
+    pthread_mutex_unlock(&log->appender);
+    return err;
+}
+
 int purge_log_add(struct purge_log *log, const struct purge_record *records, size_t n, bool *collapsed)
 {
     REQUIRE(n > 0);
     *collapsed = false;
     pthread_mutex_lock(&log->appender);
-    int err = count_paced(records, n) > PACED_MAX - log->n_paced ? ERR_BUSY : make_room(log, n);
+    int err = reserve(log, records, n);
     if (err == 0) {
         pthread_rwlock_wrlock(&log->lock);
         for (size_t i = 0; i < n; i++)

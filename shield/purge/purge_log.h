@@ -45,6 +45,10 @@ uint64_t purge_log_number(const struct purge_log *log);
 enum purge_verdict purge_log_check(struct purge_log *log, const struct purge_subject *s, int64_t now_ms,
                                    _Atomic uint64_t *seen, int64_t *since_ms);
 
+/* Room for these records: 0, or what purge_log_add would give. A purge_log_add of them that follows has no
+ * error. */
+int purge_log_reserve(struct purge_log *log, const struct purge_record *records, size_t n);
+
 /* Put the records of one order in force, all at once; they have the same number, above all before. One
  * appender at a time. Returns 0; ERR_NOMEM or ERR_BUSY (too many paced ones are running): nothing changed.
  *

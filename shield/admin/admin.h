@@ -1,22 +1,27 @@
 /* admin - the admin port: metrics, health, what flies, for operators and probes.
  *
  * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez,
- * /readyz, /healthz, /stats, /flights, /explain; POST /purge (501 until it is built). Where tokens are
- * configured every path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are,
- * Host has to be a loopback address or localhost, so that no page in a browser can read it (DNS rebinding).
- */
+ * /readyz, /healthz, /stats, /flights, /explain; POST /purge. Where tokens are configured every path but
+ * /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has to be a loopback
+ * address or localhost, so that no page in a browser can read it (DNS rebinding), and what changes something
+ * may have no Origin, so that none can order it either. */
 #ifndef SHIELD_ADMIN_ADMIN_H
 #define SHIELD_ADMIN_ADMIN_H
 
 #include "shield/cache/cache.h"
 #include "shield/net/conn.h"
+#include "shield/purge/purge.h"
 
 struct admin;
+struct purger;
 
 /* What the admin port shows; called on its loop. */
 struct admin_sources {
     struct cache *cache;
-    struct disk *disk;           /* NULL: memory only */
+    struct disk *disk; /* NULL: memory only */
+    struct purger *purger;
+    void (*purge)(struct purger *p, struct loop *here, const struct purge_order *o,
+                  void (*done)(void *ctx, const struct purge_receipt *r), void *ctx); /* purger_order */
     bool (*is_ready)(void *ctx); /* all listeners are open */
     bool (*is_draining)(void *ctx);
     void *ctx;

@@ -125,7 +125,7 @@ static void reply_bad(struct admin_reply *out, struct buf *why)
     out->status = 400;
 }
 
-bool admin_explain(struct admin_pages *p, struct span query, struct admin_later *later,
+bool admin_explain(struct admin_pages *p, const struct admin_request *request, struct admin_later *later,
                    struct admin_reply *out)
 {
     struct buf why = {0};
@@ -134,7 +134,7 @@ bool admin_explain(struct admin_pages *p, struct span query, struct admin_later 
         admin_reply_text(out, 503, err_text(ERR_NOMEM));
         return true;
     }
-    bool is_read = explain_read(e, query, &why);
+    bool is_read = explain_read(e, request->query, &why);
     if (!is_read)
         reply_bad(out, &why);
     buf_fini(&why);

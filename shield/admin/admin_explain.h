@@ -8,9 +8,9 @@
 
 #include "shield/admin/admin_pages.h"
 
-/* `query` is "url=URL&method=GET&header=Name:%20value", percent-encoded, header as often as needed. A query
+/* The query is "url=URL&method=GET&header=Name:%20value", percent-encoded, header as often as needed. A query
  * that cannot be read gives 400 and {"error"}. As admin_page_answer. */
-bool admin_explain(struct admin_pages *p, struct span query, struct admin_later *later,
+bool admin_explain(struct admin_pages *p, const struct admin_request *request, struct admin_later *later,
                    struct admin_reply *out);
 
 #endif

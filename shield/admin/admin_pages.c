@@ -7,6 +7,7 @@
 #include "common/err.h"
 #include "shield/admin/admin_explain.h"
 #include "shield/admin/admin_json.h"
+#include "shield/admin/admin_purge.h"
 #include "shield/ops/metrics.h"
 #include "shield/policy/key.h"
 
@@ -204,32 +205,30 @@ static void page_flights(struct admin_pages *p, struct span query, struct admin_
     buf_fini(&l.rows);
 }
 
-/* ---- purge ---- */
-
-static void page_purge(struct admin_pages *p, struct span query, struct admin_reply *out)
-{
-    admin_reply_json(
-        out, json_pack("{s:s}", "error", "purging is not built yet; restart to drop what memory holds"));
-    out->status = 501;
-}
-
 /* ---- the table ---- */
 
-static const struct page {
+struct admin_page {
     const char *path;
     bool is_post; /* else GET and HEAD */
     bool is_open; /* to anybody who reaches the port */
     void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
-    bool (*begin)(struct admin_pages *p, struct span query, struct admin_later *later,
+    bool (*begin)(struct admin_pages *p, const struct admin_request *r, struct admin_later *later,
                   struct admin_reply *out); /* instead: the answer may come later */
-} pages[] = {
-    {"/metrics", false, false, page_metrics, NULL},  {"/livez", false, true, page_livez, NULL},
-    {"/readyz", false, true, page_readyz, NULL},     {"/healthz", false, true, page_readyz, NULL},
-    {"/stats", false, false, page_stats, NULL},      {"/flights", false, false, page_flights, NULL},
-    {"/explain", false, false, NULL, admin_explain}, {"/purge", true, false, page_purge, NULL},
+    void (*refuse)(struct admin_reply *out, int status, const char *why); /* NULL: as text */
 };
 
-static const struct page *find_page(struct span path)
+static const struct admin_page pages[] = {
+    {"/metrics", false, false, page_metrics, NULL, NULL},
+    {"/livez", false, true, page_livez, NULL, NULL},
+    {"/readyz", false, true, page_readyz, NULL, NULL},
+    {"/healthz", false, true, page_readyz, NULL, NULL},
+    {"/stats", false, false, page_stats, NULL, NULL},
+    {"/flights", false, false, page_flights, NULL, NULL},
+    {"/explain", false, false, NULL, admin_explain, NULL},
+    {"/purge", true, false, NULL, admin_purge, admin_purge_refuse},
+};
+
+const struct admin_page *admin_page_find(struct span path)
 {
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
         if (span_eq(path, span_of(pages[i].path)))
@@ -237,35 +236,53 @@ static const struct page *find_page(struct span path)
     return NULL;
 }
 
-static struct span path_of(struct span target, struct span *query)
+bool admin_page_is_open(const struct admin_page *page)
 {
-    const char *mark = memchr(target.p, '?', target.len);
-    size_t n = mark != NULL ? (size_t)(mark - target.p) : target.len;
-    *query = span_from(target, n + 1);
-    return (struct span){target.p, n};
-}
-
-bool admin_page_is_open(struct span target)
-{
-    struct span query;
-    const struct page *page = find_page(path_of(target, &query));
     return page != NULL && page->is_open;
 }
 
-/* Whether the answer is in *out; else `later` hears of it. */
-static bool answer(struct admin_pages *p, const struct page *page, struct span query,
-                   struct admin_later *later, struct admin_reply *out)
+void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, int status, const char *why)
+{
+    if (page != NULL && page->refuse != NULL)
+        page->refuse(out, status, why);
+    else
+        admin_reply_text(out, status, why);
+}
+
+bool admin_page_takes(const struct admin_page *page, const struct http_head *head, bool has_content,
+                      struct admin_reply *out)
+{
+    bool is_get = head->method == METHOD_GET || head->method == METHOD_HEAD;
+    if (head->method == METHOD_OTHER) {
+        admin_reply_text(out, 501, err_text(ERR_NOT_IMPLEMENTED));
+    } else if (page == NULL) {
+        admin_reply_text(
+            out, 404,
+            "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain /purge");
+    } else if (page->is_post ? head->method != METHOD_POST : !is_get) {
+        admin_page_refuse(page, out, 405, err_text(ERR_METHOD));
+        out->fields = page->is_post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
+    } else if (has_content && !page->is_post) {
+        admin_reply_text(out, 413, "this page takes no content");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+bool admin_page_answer(struct admin_pages *p, const struct admin_page *page, const struct admin_request *r,
+                       struct admin_later *later, struct admin_reply *out)
 {
     if (page->begin == NULL) {
-        page->answer(p, query, out);
+        page->answer(p, r->query, out);
         return true;
     }
     if (p->n_later >= LATER_MAX) {
-        admin_reply_text(out, 503, "too many answers are being made; ask again in a moment");
+        admin_page_refuse(page, out, 503, "too many answers are being made; ask again in a moment");
         return true;
     }
     later->pages = p;
-    if (page->begin(p, query, later, out))
+    if (page->begin(p, r, later, out))
         return true;
     p->n_later++;
     return false;
@@ -275,27 +292,4 @@ void admin_later_done(struct admin_later *later, struct admin_reply *reply)
 {
     later->pages->n_later--;
     later->on_done(later, reply);
-}
-
-bool admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
-                       bool has_content, struct admin_later *later, struct admin_reply *out)
-{
-    struct span query;
-    const struct page *page = find_page(path_of(target, &query));
-    bool is_get = head->method == METHOD_GET || head->method == METHOD_HEAD;
-    if (head->method == METHOD_OTHER) {
-        admin_reply_text(out, 501, err_text(ERR_NOT_IMPLEMENTED));
-    } else if (page == NULL) {
-        admin_reply_text(
-            out, 404,
-            "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain /purge");
-    } else if (page->is_post ? head->method != METHOD_POST : !is_get) {
-        admin_reply_text(out, 405, err_text(ERR_METHOD));
-        out->fields = page->is_post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
-    } else if (has_content && !page->is_post) {
-        admin_reply_text(out, 413, "this page takes no content");
-    } else {
-        return answer(p, page, query, later, out);
-    }
-    return true;
 }

@@ -27,13 +27,32 @@ struct admin_later {
     struct admin_pages *pages; /* private */
 };
 
-/* Liveness and readiness are for probes, which have neither a token nor a name for us. */
-bool admin_page_is_open(struct span target);
+/* What a page is asked, during the call. */
+struct admin_request {
+    const struct http_head *head;
+    struct span path, query; /* of the target: before the '?', and behind it */
+    struct span content;
+    struct span who; /* who asks, for the audit */
+};
 
-/* Answer a request for `target` ("/readyz?verbose"): true, and it is in *out; false, and `later` will hear of
- * it. POST of a page that takes it is the only method with content. */
-bool admin_page_answer(struct admin_pages *p, const struct http_head *head, struct span target,
-                       bool has_content, struct admin_later *later, struct admin_reply *out);
+struct admin_page;
+
+/* The page at `path`, or NULL. */
+const struct admin_page *admin_page_find(struct span path);
+
+/* Liveness and readiness are for probes, which have neither a token nor a name for us. False for NULL. */
+bool admin_page_is_open(const struct admin_page *page);
+
+/* An error as the page's callers read it; of NULL a text. */
+void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, int status, const char *why);
+
+/* Whether `page`, or NULL for none, can be asked so; else *out says why not. */
+bool admin_page_takes(const struct admin_page *page, const struct http_head *head, bool has_content,
+                      struct admin_reply *out);
+
+/* Answer what it takes: true, and the answer is in *out; false, and `later` will hear of it. */
+bool admin_page_answer(struct admin_pages *p, const struct admin_page *page, const struct admin_request *r,
+                       struct admin_later *later, struct admin_reply *out);
 
 /* For pages that answer later: this is it. */
 void admin_later_done(struct admin_later *later, struct admin_reply *reply);

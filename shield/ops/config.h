@@ -147,6 +147,7 @@ struct config {
     uint32_t n_listen;
     struct config_listen admin;
     char *admin_token_file;
+    uint64_t admin_max_content;
 
     char *store_path; /* "": memory only */
     uint64_t store_size, store_ram;
@@ -174,6 +175,7 @@ struct config {
     } flight;
     struct {
         uint64_t max_live, max_tags;
+        uint64_t max_items, max_item_bytes;
     } purge;
     struct {
         int set_cookie; /* enum config_set_cookie */

@@ -124,6 +124,9 @@
     X(ORIGIN_BODY_TIMEOUT, "origins.body_timeout")             \
     X(PURGE_MAX_LIVE, "purge.max_live")                        \
     X(PURGE_MAX_TAGS, "purge.max_tags")                        \
+    X(ADMIN_MAX_CONTENT, "admin.max_content")                  \
+    X(PURGE_MAX_ITEMS, "purge.max_items")                      \
+    X(PURGE_MAX_ITEM_BYTES, "purge.max_item_bytes")            \
     X(DRAIN_TIMEOUT, "drain_timeout")
 
 /* What purges name: purge.h has the same, in the same order. */

@@ -1,0 +1,27 @@
+/* purge_json - our own way to write a purge:
+ *
+ *   {"urls":[],"prefixes":[],"tags":[],"hosts":[],"all":false,"soft":false,"over":"10m","reference":"v42"}
+ *
+ * All members may be left out, but something has to be ordered. Pure. */
+#ifndef SHIELD_ADMIN_PURGE_JSON_H
+#define SHIELD_ADMIN_PURGE_JSON_H
+
+#include <jansson.h>
+
+#include "shield/purge/purge_draft.h"
+
+/* `text` into the draft. False with d->err and d->why, which names the member or the place in the text.
+ * "over" means soft unless "soft" is false by the caller's own word. */
+bool purge_json_read(struct span text, struct purge_draft *d);
+
+/* For every dialect: the JSON object that `text` is, or NULL with d->err; `example` shows what would be
+ * right. A member that comes twice is a fault. */
+json_t *purge_json_object(struct span text, const char *example, struct purge_draft *d);
+
+/* A list of strings of one kind, called `name`. False with d->err. */
+bool purge_json_list(const json_t *value, const char *name, enum purge_kind kind, struct purge_draft *d);
+
+/* A member that is true or false. False with d->err. */
+bool purge_json_bool(const json_t *value, const char *name, bool *out, struct purge_draft *d);
+
+#endif

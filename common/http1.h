@@ -14,7 +14,8 @@ struct http1_limits {
     uint32_t max_head;      /* bytes from the start line to the empty line; over: ERR_HEAD_TOO_LARGE */
     uint32_t max_fields;    /* over: ERR_TOO_MANY_FIELDS */
     uint32_t max_url;       /* request target bytes; over: ERR_URI_TOO_LONG */
-    uint32_t max_chunk_ext; /* bytes of chunk extensions of one chunk; over: ERR_CONTENT_TOO_LARGE */
+    uint32_t max_chunk_ext; /* bytes of chunk extensions of one chunk, and 16 times that
+                             * what those of all chunks exceed the content by; over: ERR_CONTENT_TOO_LARGE */
     uint32_t max_trailers;  /* bytes of the trailer section; over: ERR_HEAD_TOO_LARGE */
 };
 
@@ -88,6 +89,7 @@ struct http1_body {
     uint8_t state;                                  /* private */
     bool is_response;                               /* private */
     uint32_t ext_bytes, trailer_bytes, size_digits; /* private */
+    uint64_t ext_excess;                            /* private: bytes of extensions above those of content */
     uint64_t max_chunk_ext, max_trailers;           /* from the limits */
     int err;         /* after an error: ERR_BAD_REQUEST or as http1_limits says; responses: ERR_PROTOCOL */
     int cause;       /* the same, for responses too: tells which of the limits was reached */

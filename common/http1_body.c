@@ -3,6 +3,11 @@
 #include "common/check.h"
 #include "common/http_chars.h"
 
+/* Of all extensions of a body together: by how many times the bound of one they may exceed its content (RFC
+ * 9112 section 7.1.1 wants a limit of their total; but a body without end may well have them, if it has
+ * content too). */
+enum { EXT_EXCESS = 16 };
+
 /* The chunked coding, byte by byte (RFC 9112 section 7.1); only CHUNK_DATA goes by more than one byte.
  *
  *   SIZE [SIZE_BWS NAME_FIRST ... VALUE_BWS] SIZE_LF --> DATA DATA_CR DATA_LF --> SIZE
@@ -202,8 +207,9 @@ static void step_ext(struct http1_body *b, char c)
     b->state = ext_moves[b->state][ext_class(c)];
     if (b->state == CHUNK_BAD)
         fail(b, ERR_BAD_REQUEST, "malformed chunk size or extension");
-    else if (b->state != CHUNK_SIZE_LF && ++b->ext_bytes > b->max_chunk_ext)
-        fail(b, ERR_CONTENT_TOO_LARGE, "chunk extension too long");
+    else if (b->state != CHUNK_SIZE_LF &&
+             (++b->ext_bytes > b->max_chunk_ext || ++b->ext_excess > EXT_EXCESS * b->max_chunk_ext))
+        fail(b, ERR_CONTENT_TOO_LARGE, "chunk extensions too long");
 }
 
 static void step_size(struct http1_body *b, char c)
@@ -289,6 +295,7 @@ static enum http1_body_status give(struct http1_body *b, const char *in, size_t 
 {
     *data = (struct span){in, (size_t)MIN((uint64_t)n, b->remaining)};
     b->remaining -= data->len;
+    b->ext_excess -= MIN(b->ext_excess, (uint64_t)data->len);
     return BODY_DATA;
 }
 

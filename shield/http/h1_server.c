@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "shield/http/read_ahead.h"
 #include "shield/ops/log.h"
 
 enum { LINGER_MS = 2000, TURNED_AWAY_MAX = 64 };
@@ -18,11 +19,13 @@ struct h1_client {
     struct address *address; /* NULL: not counted */
     struct buf in; /* bytes that wait: an incomplete head, or what came behind a request that still runs */
     struct http1_scan scan;
-    struct http1_body body; /* of the request whose content is coming in */
+    struct read_ahead *ahead; /* over `in`, while a request runs; NULL until there is something to count */
+    struct http1_body body;   /* of the request whose content is coming in */
     struct exchange *exchange;
     struct peer peer; /* from on_address on */
     bool in_head;     /* head_timeout runs */
     bool in_content;  /* content of the running request is still to come */
+    bool held_back;   /* and on_content_room says when there is room for it */
     bool processing;  /* on_over must not start the next request: the loop below does */
     bool eof;         /* the client has half-closed */
     bool answered;    /* once at least */
@@ -92,6 +95,7 @@ static void on_closed(struct conn *conn)
     struct h1_client *c = client_of(conn);
     struct h1_server *s = c->server;
     buf_fini(&c->in);
+    free(c->ahead);
     list_remove(&c->link);
     s->n_clients--;
     address_leave(loop_of(c), &c->address);
@@ -104,17 +108,27 @@ static void on_closed(struct conn *conn)
 
 /* ---- requests ---- */
 
-static size_t process(struct h1_client *c, const char *p, size_t n);
+static size_t process(struct h1_client *c, const char *p, size_t n, uint32_t *requests);
 static void wait_with_rest(struct h1_client *c);
+
+static void forget_ahead(struct h1_client *c)
+{
+    free(c->ahead);
+    c->ahead = NULL;
+}
 
 /* Goes on with the bytes that wait. What is still not needed stays where it is: an incomplete head that grows
  * byte by byte is not copied each time. */
 static void process_waiting(struct h1_client *c)
 {
     struct buf own = c->in;
+    uint32_t requests = 0;
     c->in = (struct buf){0};
-    size_t used = process(c, own.p, own.len);
-    if (c->conn.closing || c->lingering || used == own.len) {
+    size_t used = process(c, own.p, own.len, &requests);
+    bool done = c->conn.closing || c->lingering || used == own.len;
+    if (done || (c->ahead != NULL && !read_ahead_take(c->ahead, used, requests)))
+        forget_ahead(c);
+    if (done) {
         buf_fini(&own);
         return;
     }
@@ -158,9 +172,9 @@ static void on_content_room(void *ctx)
     struct h1_client *c = ctx;
     if (c->processing)
         return;
-    if (c->in.len > 0)
-        process_waiting(c);
-    if (c->exchange != NULL && !c->eof)
+    c->held_back = false;
+    process_waiting(c); /* without bytes too: the end of the content may be due */
+    if (c->exchange != NULL && !c->eof && !c->held_back && c->in.len == 0)
         conn_read_start(&c->conn);
 }
 
@@ -219,6 +233,7 @@ static void start_request(struct h1_client *c, const struct http_head *head)
         return;
     }
     c->in_content = c->body.framing != BODY_NONE;
+    c->held_back = false;
     if (c->in_content)
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
     exchange_start(c->server->env, &r, &c->exchange);
@@ -264,11 +279,13 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
         if (!exchange_content(c->exchange, data.p, data.len)) {
             conn_read_stop(&c->conn);
-            *stop = true;
+            *stop = c->held_back = true;
         }
         break;
     case BODY_MORE:
         *stop = true;
+        if (c->eof) /* content that ends early is never shown to the origin as whole */
+            exchange_on_gone(c->exchange);
         break;
     case BODY_END:
         c->in_content = false;
@@ -286,14 +303,41 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
     return used;
 }
 
-/* c->in holds what cannot be taken now. A client that sends far ahead is not read any further. */
+static bool is_far_ahead(struct h1_client *c)
+{
+    const struct config *cfg = settings(c);
+    if (c->in.len >= cfg->client.max_head)
+        return true;
+    if (c->ahead == NULL) {
+        c->ahead = malloc(sizeof *c->ahead);
+        if (c->ahead == NULL)
+            return true;
+        read_ahead_init(c->ahead, c->in_content ? &c->body : NULL);
+    }
+    read_ahead_count(c->ahead, c->in.p, c->in.len, &cfg->http_limits, loop_of(c)->fields,
+                     (uint32_t)cfg->client.max_pipelined);
+    return c->ahead->requests >= cfg->client.max_pipelined;
+}
+
+/* A request runs, and more stands behind it. A client that is far ahead is not read any further. */
+static void look_ahead(struct h1_client *c)
+{
+    if (c->held_back)
+        return;
+    if (!is_far_ahead(c)) {
+        if (!c->eof)
+            conn_read_start(&c->conn);
+    } else if (c->conn.reading) {
+        metric_limit(loop_of(c)->metrics, MAX_PIPELINED);
+        conn_read_stop(&c->conn);
+    }
+}
+
+/* c->in holds what cannot be taken now. */
 static void wait_with_rest(struct h1_client *c)
 {
     if (c->exchange != NULL) {
-        if (c->in.len >= settings(c)->client.max_head) {
-            metric_limit(loop_of(c)->metrics, MAX_PIPELINED);
-            conn_read_stop(&c->conn);
-        }
+        look_ahead(c);
         return;
     }
     if (c->eof) { /* half a head, and no more to come */
@@ -317,8 +361,8 @@ static void keep_rest(struct h1_client *c, const char *p, size_t n)
         wait_with_rest(c);
 }
 
-/* Gives how many bytes it took. */
-static size_t process(struct h1_client *c, const char *p, size_t n)
+/* Gives how many bytes it took, and in *requests how many heads. */
+static size_t process(struct h1_client *c, const char *p, size_t n, uint32_t *requests)
 {
     size_t taken = 0;
     bool stop = false;
@@ -331,6 +375,7 @@ static size_t process(struct h1_client *c, const char *p, size_t n)
             c->in_content = false;
             used = take_head(c, p + taken, n - taken);
             stop = used == 0;
+            *requests += !stop;
         } else {
             break;
         }
@@ -349,8 +394,9 @@ static void on_data(struct conn *conn, const char *p, size_t n)
     struct h1_client *c = client_of(conn);
     if (c->lingering)
         return;
+    uint32_t requests = 0;
     if (c->in.len == 0) {
-        size_t used = process(c, p, n);
+        size_t used = process(c, p, n, &requests);
         if (used < n && !c->conn.closing && !c->lingering)
             keep_rest(c, p + used, n - used);
     } else if (c->exchange != NULL) {
@@ -370,8 +416,9 @@ static void on_eof(struct conn *conn)
     c->eof = true;
     if (c->exchange == NULL)
         close_client(c, false);
-    else if (c->in_content)
-        exchange_on_gone(c->exchange); /* content that ends early is never shown to the origin as whole */
+    else if (c->in_content && !c->held_back)
+        exchange_on_gone(
+            c->exchange); /* content ends early; take_content finds out about what is held back */
 }
 
 static void on_error(struct conn *conn, int err)

@@ -84,7 +84,7 @@ const struct directive directives[] = {
     { "client.max_url", D_BYTES, AT(client.max_url), "16k", "16", "1m", D_LIVE, NULL,
       "Bytes of a request target." },
     { "client.max_pipelined", D_COUNT, AT(client.max_pipelined), "32", "1", "10k", D_LIVE, NULL,
-      "Requests that a connection may send ahead of their answers." },
+      "Requests of a connection that are read ahead of its answers; no more is read until some are sent." },
     { "client.cache_control", D_ENUM, AT(client.cache_control), "ignore", NULL, NULL, D_LIVE, "ignore obey",
       "Whether a request's Cache-Control counts; ignore: an edge cannot force a refetch." },
 
@@ -93,7 +93,7 @@ const struct directive directives[] = {
     { "http.forward_1xx", D_BOOL, AT(http.forward_1xx), "on", NULL, NULL, D_LIVE, NULL,
       "Pass interim responses on; off for edges that take one for the final answer, as nginx 1.22 does." },
     { "http.max_chunk_ext", D_BYTES, AT(http.max_chunk_ext), "1k", "0", "64k", D_LIVE, NULL,
-      "Bytes of a chunk's extensions." },
+      "Bytes of a chunk's extensions; those of a whole body may exceed its content by 16 times that." },
     { "http.max_trailers", D_BYTES, AT(http.max_trailers), "8k", "0", "1m", D_LIVE, NULL,
       "Bytes of a trailer section." },
     { "http.max_ranges", D_COUNT, AT(http.max_ranges), "16", "0", "256", D_LIVE, NULL,

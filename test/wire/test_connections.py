@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from http_text import request_bytes
+from http_text import chunk, request_bytes
 from patience import until
-from scripted_origin import cacheable
+from scripted_origin import Reply, cacheable
 
 FRESH = {"Cache-Control": "max-age=60"}
 
@@ -103,6 +103,52 @@ def test_pipelined_so_far_ahead_that_reading_stops_within_a_head(lab):
     assert client.response().body == b"slow"
     for _ in range(400):
         assert client.response().body == b"/hit"
+    sender.join()
+
+
+@pytest.mark.parametrize("kind, asked", [
+    ("GET", request_bytes("/hit")),
+    ("content with a head in it", request_bytes("/hit", "HEAD", body=request_bytes("/no") * 5)),
+    ("chunks with a head in them", request_bytes("/hit", "HEAD", Transfer_Encoding="chunked") + chunk(request_bytes("/no")) * 5 + b"0\r\n\r\n"),
+])
+def test_max_pipelined_counts_requests(lab, kind, asked):
+    """DESIGN section 2: up to so many requests are read ahead of an answer, then nothing until some are answered."""
+    origin, shield = warm(lab, sets={"client.max_pipelined": "3"})
+    method = "GET" if kind == "GET" else "HEAD"
+    lab.ask(shield, "/hit")
+    origin.hold("/slow")
+    origin.on_all(None)
+    origin.on("/hit", cacheable("/hit"))
+    client = lab.client(shield)
+
+    def reached():
+        return shield.metric("limit_reached_total", limit="client.max_pipelined")
+    for ahead in (2, 3):
+        client.send(request_bytes("/slow", "POST", body=b""), ["POST"])
+        held = origin.expect("/slow")
+        for _ in range(ahead):
+            client.send(asked, [method])
+        if ahead == 3:
+            shield.wait_metric("limit_reached_total", 1, limit="client.max_pipelined")
+        client.send(asked[:20])
+        held.respond(200, body=b"slow")
+        for _ in range(ahead + 1):
+            assert client.response().status == 200
+        client.send(asked[20:], [method])
+        assert client.response().status == 200
+        assert reached() == (1 if ahead == 3 else 0)
+
+
+def test_of_many_pipelined_requests_all_are_answered(lab):
+    """Reading stops and goes on many times: each of them needs the origin."""
+    origin = lab.origin().on_all(lambda request: Reply(request.target, Cache_Control="no-store"))
+    shield = lab.shield(origin, sets={"client.max_pipelined": "2"})
+    client = lab.client(shield)
+    sender = threading.Thread(target=client.send, daemon=True,
+                              args=[b"".join(request_bytes(f"/{i}", "POST", body=b"x" * i) for i in range(300)), ["POST"] * 300])
+    sender.start()
+    for i in range(300):
+        assert client.response().body == f"/{i}".encode()
     sender.join()
 
 

@@ -120,6 +120,7 @@ static const struct {
     {SPAN("te"), true, true, "hop-by-hop: the shield writes its own"},
     {SPAN("trailer"), true, true, "hop-by-hop: the shield writes its own"},
     {SPAN("upgrade"), true, true, "hop-by-hop: the shield writes its own"},
+    {SPAN("http2-settings"), true, true, "hop-by-hop: the shield writes its own"},
     {SPAN("proxy-authenticate"), true, true, "hop-by-hop: not for the next one"},
     {SPAN("proxy-authorization"), true, true, "hop-by-hop: not for the next one"},
     {SPAN("proxy-authentication-info"), true, true, "hop-by-hop: not for the next one"},
@@ -136,6 +137,16 @@ static const struct {
     {SPAN("age"), false, true, "it is the shield's to say (RFC 9111 section 5.1)"},
 };
 
+/* Fields that a key cannot have, besides those. */
+static const struct {
+    struct span name;
+    const char *reason;
+} keyless[] = {
+    {SPAN("authorization"), "requests that have it share nothing (RFC 9111 section 3.5), leave it out"},
+    {SPAN("x-forwarded-for"), "it differs for each client, and the shield adds to it, leave it out"},
+    {SPAN("shield-debug"), "it is for the shield alone, and ends here, leave it out"},
+};
+
 static const char no_field_name[] = "not a field's name (RFC 9110 section 5.1)";
 
 static const char *put_lower_token(struct span s, struct buf *kept)
@@ -148,14 +159,28 @@ static const char *put_lower_token(struct span s, struct buf *kept)
 static const char *put_field_name(const struct directive *d, struct span s, struct buf *kept)
 {
     bool response = span_starts(span_of(d->name), SPAN("response."));
+    bool key = span_starts(span_of(d->name), SPAN("key."));
     for (size_t i = 0; i < ARRAY_LEN(forbidden); i++)
         if ((response ? forbidden[i].of_response : forbidden[i].of_request) &&
             span_eq_nocase(s, forbidden[i].name))
             return forbidden[i].reason;
+    for (size_t i = 0; i < ARRAY_LEN(keyless); i++)
+        if (key && span_eq_nocase(s, keyless[i].name))
+            return keyless[i].reason;
     if (d->type != D_FIELDS)
         return put_lower_token(s, kept);
     buf_put_span(kept, s); /* as it will leave */
     return http_is_token(s) ? NULL : no_field_name;
+}
+
+static const char *put_token(const struct directive *d, struct span s, struct buf *kept)
+{
+    bool is_method = span_eq(span_of(d->name), SPAN("match.method"));
+    buf_put_span(kept, s);
+    for (size_t i = 0; i < s.len && is_method; i++)
+        if (s.p[i] >= 'a' && s.p[i] <= 'z')
+            return "a method in small letters, which nobody sends: their case counts (RFC 9110 section 9.1)";
+    return http_is_token(s) ? NULL : "not a token (RFC 9110 section 5.6.2)";
 }
 
 int config_keep_text(const struct directive *d, struct span text, struct buf *kept, const char **what)
@@ -192,8 +217,7 @@ int config_keep_text(const struct directive *d, struct span text, struct buf *ke
         problem = put_host_pattern(text, kept);
         break;
     case D_TOKENS:
-        problem = http_is_token(text) ? NULL : "not a token (RFC 9110 section 5.6.2)";
-        buf_put_span(kept, text);
+        problem = put_token(d, text, kept);
         break;
     case D_FIELD_NAMES:
         problem = put_field_name(d, text, kept);

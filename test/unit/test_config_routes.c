@@ -366,6 +366,25 @@ static const struct {
                                         "end, which is not looked at; patterns of "
                                         "hosts such as *.example.com\n"},
     {"routes: [{match: {method: 'G T'}}]\n", "f:2:27: 'G T': not a token (RFC 9110 section 5.6.2); names\n"},
+    {"routes: [{match: {method: get}}]\n", "f:2:27: 'get': a method in small letters, which nobody sends: "
+                                           "their case counts (RFC 9110 section 9.1); names\n"},
+    {"routes: [{match: {method: [GET, Post]}}]\n",
+     "f:2:33: 'Post': a method in small letters, which nobody sends: their case counts (RFC 9110 section "
+     "9.1); names\n"},
+    {"routes: [{key: {headers: Host}}]\n",
+     "f:2:26: 'Host': the origin's host is origins.NAME.host; names of fields that a route may touch\n"},
+    {"routes: [{key: {headers: [X-A, range]}}]\n",
+     "f:2:32: 'range': ranges are answered here; names of fields that a route may touch\n"},
+    {"routes: [{key: {headers: If-None-Match}}]\n",
+     "f:2:26: 'If-None-Match': conditions are evaluated here; names of fields that a route may touch\n"},
+    {"routes: [{key: {headers: Authorization}}]\n",
+     "f:2:26: 'Authorization': requests that have it share nothing (RFC 9111 section 3.5), leave it out; "
+     "names of fields "
+     "that a route may touch\n"},
+    {"routes: [{key: {headers: X-Forwarded-For}}]\n",
+     "f:2:26: 'X-Forwarded-For': it differs for each client, and the shield adds to it, leave it out; names "
+     "of fields "
+     "that a route may touch\n"},
     {"routes: [{match: {cookie: ''}}]\n", "f:2:27: '': empty; patterns of names such as utm_*\n"},
     {"routes: [{match: {header: {A: ' b'}}}]\n", "f:2:31: ' b': blanks at its ends, which are no part of a "
                                                  "value; a map of field names, each with a pattern\n"},

@@ -50,7 +50,8 @@ static void sort(struct explain *e)
     http1_body_for_request(&content, &e->head, &e->config->http_limits);
     http1_target(&e->head, &e->target);
     e->route = policy_route(e->config, &e->head, &e->target);
-    policy_sort_request(e->config, &e->head, content.framing != BODY_NONE, &e->verdict);
+    bool has_content = content.framing == BODY_CHUNKED || content.length > 0;
+    policy_sort_request(e->config, &e->head, has_content, &e->verdict);
     policy_sort_by_route(e->route, &e->verdict);
     struct key_request key = {.config = e->config, .route = e->route, .head = &e->head, .target = e->target};
     if (is_looked_up(e) && !policy_key(&e->key, &key))

@@ -225,14 +225,15 @@ static void start_request(struct h1_client *c, const struct http_head *head)
         return;
     }
     struct exchange_request r = describe(c, head);
-    r.content = c->body.framing;
+    bool has_content = c->body.framing == BODY_CHUNKED || c->body.length > 0;
+    r.content = has_content ? c->body.framing : BODY_NONE; /* a length of 0 is none */
     r.content_length = c->body.length;
     r.retry_after_s = address_take(loop_of(c), c->address);
     if (r.retry_after_s > 0) {
         exchange_refuse(c->server->env, &r, ERR_ADDRESS_REQUESTS, &c->exchange);
         return;
     }
-    c->in_content = c->body.framing != BODY_NONE;
+    c->in_content = has_content;
     c->held_back = false;
     if (c->in_content)
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);

@@ -7,6 +7,7 @@ import pytest
 
 from http_text import chunk, request_bytes
 from request_site import SMUGGLED, Site
+from scripted_origin import cacheable
 
 HOST = b"Host: edge.test\r\n"
 POST = b"POST /case HTTP/1.1\r\n" + HOST
@@ -210,6 +211,18 @@ def test_framing_that_is_good(site, name, bytewise):
 @pytest.mark.parametrize("content", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"])
 def test_content_of_any_method(site, method, content):
     site.passed(f"{method} /case HTTP/1.1\r\n".encode() + HOST + content, method, body=b"hello")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_length_of_0_is_no_content(lab, method):
+    """RFC 9110 section 8.6: nothing is enclosed, so it is a request like any other that reads."""
+    origin = lab.origin().on("/x", cacheable("hello"))
+    shield = lab.shield(origin)
+    lab.ask(shield, "/x")
+    answer = lab.ask(shield, "/x", method, Content_Length="0")
+    assert answer.status == 200 and answer.cache["hit"]
+    alone = lab.ask(shield, "/x", method, Content_Length="0", Authorization="a")
+    assert alone.status == 200 and "Content-Length" not in origin.requests()[-1]
 
 
 # what ends early

@@ -5,6 +5,7 @@
 #include "shield/policy/change_fields.h"
 #include "shield/policy/key_parts.h"
 #include "shield/policy/language.h"
+#include "shield/policy/unkeyed.h"
 #include "shield/policy/vary.h"
 
 static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_IF_UNMODIFIED_SINCE |
@@ -15,14 +16,6 @@ static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_
 static const uint64_t validation_fields = 1ull << FIELD_IF_NONE_MATCH | 1ull << FIELD_IF_MODIFIED_SINCE |
                                           1ull << FIELD_IF_RANGE | 1ull << FIELD_RANGE;
 
-/* Inputs by which an origin may answer differently, and no key tells them apart unless a route's does
- * (DESIGN.md section 9). */
-static const uint64_t unkeyed_fields =
-    1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_HOST | 1ull << FIELD_X_FORWARDED_PROTO |
-    1ull << FIELD_X_FORWARDED_SCHEME | 1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_X_FORWARDED_PREFIX |
-    1ull << FIELD_X_FORWARDED_SERVER | 1ull << FIELD_X_HOST | 1ull << FIELD_X_ORIGINAL_URL |
-    1ull << FIELD_X_REWRITE_URL | 1ull << FIELD_X_HTTP_METHOD_OVERRIDE;
-
 /* Rebuilt here, or meant for us. */
 static const uint64_t rebuilt_fields = 1ull << FIELD_HOST | 1ull << FIELD_CONTENT_LENGTH | 1ull << FIELD_TE |
                                        1ull << FIELD_TRANSFER_ENCODING | 1ull << FIELD_EXPECT |
@@ -30,7 +23,10 @@ static const uint64_t rebuilt_fields = 1ull << FIELD_HOST | 1ull << FIELD_CONTEN
 
 bool policy_has_unkeyed_input(const struct http_head *request)
 {
-    return (request->present & unkeyed_fields) != 0;
+    for (uint32_t i = 0; i < request->n_fields; i++)
+        if (unkeyed_input(&request->fields[i]))
+            return true;
+    return false;
 }
 
 static bool is_cacheable_method(struct span method)
@@ -96,6 +92,17 @@ static uint64_t dropped_fields(const struct config *cfg, const struct forward_re
     return dropped;
 }
 
+/* A field without an id that an origin may answer by, or take for one that we rebuild, drop or key: of those
+ * only what is spelt as it should be reaches it. */
+static bool is_dropped_name(const struct forward_request *r, const struct http_field *f)
+{
+    enum http_field_id meant = unkeyed_spelling(f->name);
+    if (meant != FIELD_OTHER && (rebuilt_fields >> meant & 1))
+        return true;
+    return is_for_cache(r) && (meant != FIELD_OTHER || unkeyed_input(f)) &&
+           !policy_keys_header(r->route, f->name);
+}
+
 /* A class is our word to the origin, and a client's own is one more unkeyed input. */
 static bool is_dropped_class(const struct forward_request *r, struct span name)
 {
@@ -140,7 +147,7 @@ static void put_client_fields(struct buf *out, const struct config *cfg, const s
         if ((f->id != FIELD_OTHER && (dropped >> f->id & 1)) || http_is_hop_by_hop(r->head, f) ||
             is_changed(r, f->name))
             continue;
-        if (f->id == FIELD_OTHER && is_dropped_class(r, f->name))
+        if (f->id == FIELD_OTHER && (is_dropped_name(r, f) || is_dropped_class(r, f->name)))
             continue;
         if (f->id == FIELD_MAX_FORWARDS)
             put_max_forwards(out, r->head, f);

@@ -2,6 +2,7 @@
 
 #include "common/netaddr.h"
 #include "shield/policy/pattern.h"
+#include "shield/policy/unkeyed.h"
 #include "shield/policy/vary.h"
 
 #define CLASS_FIELD "Shield-Class-"
@@ -133,7 +134,7 @@ void policy_put_classes(struct buf *out, const struct config_route *route, const
 bool policy_is_class_field(struct span name)
 {
     size_t n = sizeof CLASS_FIELD - 1;
-    return name.len > n && span_eq_nocase((struct span){name.p, n}, SPAN(CLASS_FIELD));
+    return name.len > n && unkeyed_same_name((struct span){name.p, n}, SPAN(CLASS_FIELD));
 }
 
 bool policy_has_class_field(const struct config_route *route, struct span name)

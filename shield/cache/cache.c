@@ -313,6 +313,8 @@ static bool put_object(struct cache *c, struct shard *s, struct object *o, uint3
     entry_set_names(e, h->names);
     if (!entry_put_variant(e, o, max_variants, fallen))
         return false;
+    if (fallen[1] != NULL)
+        metric_limit(loop_current()->metrics, MAX_VARIANTS);
     if (h->facts.lifetime_ms > 0)
         shard_unmark(s, e);
     return true;

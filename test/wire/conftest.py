@@ -13,6 +13,7 @@ from patience import PATIENCE_S  # noqa: E402
 from raw_client import Client, Crowd  # noqa: E402
 from scripted_origin import DeadPort, Origin  # noqa: E402
 from shield_process import SHIELD, Shield  # noqa: E402
+from table_rig import TableRig  # noqa: E402
 
 
 class Lab:
@@ -90,8 +91,19 @@ def lab(tmp_path):
 
 @pytest.fixture(scope="module")
 def module_lab(tmp_path_factory):
-    """The same for all tests of a file: tables of hundreds of cases, which one shield has to live through."""
     yield from in_a_lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="module")
+def module_rig(module_lab, request):
+    return TableRig(module_lab, getattr(request.module, "SETS", {}))
+
+
+@pytest.fixture
+def rig(module_rig):
+    """For tables of hundreds of cases, through which one shield, with the SETS of the file, has to live."""
+    yield module_rig
+    module_rig.is_well()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tables of `make bench`: what Shield costs, beside the least that epoll can do for the same bytes.
 #
-#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit stampede stream store idle; all of these without one;
+#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit stampede stream store idle linear; all of these without one;
 #                                            and wrk, our tool beside wrk, where that is installed
 #
 # Both sides of a ratio run in the same minute, in alternating rounds; what is shown is the median. Speed never
@@ -224,6 +224,15 @@ table_idle()
     stop shield
 }
 
+# ---- what grows with the size of a message
+
+table_linear()
+{
+    command -v python3 >/dev/null || { printf '\nGrowth: needs python3\n'; return; }
+    printf '\nCPU for one message, and for one of four times the size; one worker, limits raised. Linear is 4x\n'
+    python3 -B "$here/linear.py" "$bin/shield" || printf '  not linear, or the machine was busy: see above\n'
+}
+
 # ---- this tool beside wrk
 
 to_us() # of a time as wrk writes it
@@ -281,11 +290,11 @@ table_wrk()
 
 start origin "$bin/shield-bench" origin --listen 127.0.0.1:0
 printf '%s, %s, %s processors\n' "$("$bin/shield" -V | head -n 1)" "$(uname -sr)" "$(getconf _NPROCESSORS_ONLN)"
-[ $# -gt 0 ] || set -- hit stampede stream store idle
+[ $# -gt 0 ] || set -- hit stampede stream store idle linear
 for table in "$@"; do
     case $table in
-    hit | stampede | stream | store | idle | wrk) "table_$table" ;;
-    *) fail "$table is not a table: hit stampede stream store idle wrk" ;;
+    hit | stampede | stream | store | idle | linear | wrk) "table_$table" ;;
+    *) fail "$table is not a table: hit stampede stream store idle linear wrk" ;;
     esac
 done
 if [ -s "$tmp/broken" ]; then

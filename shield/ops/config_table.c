@@ -79,7 +79,7 @@ const struct directive directives[] = {
       "Addresses that are counted at once; beyond it those that are not connected are forgotten." },
     { "client.max_head", D_BYTES, AT(client.max_head), "64k", "256", "1m", D_LIVE, NULL,
       "Bytes of a head, from its first line to the empty one." },
-    { "client.max_fields", D_COUNT, AT(client.max_fields), "256", "1", "4k", D_LIVE, NULL,
+    { "client.max_fields", D_COUNT, AT(client.max_fields), "256", "1", "64k", D_LIVE, NULL,
       "Fields of a head." },
     { "client.max_url", D_BYTES, AT(client.max_url), "16k", "16", "1m", D_LIVE, NULL,
       "Bytes of a request target." },

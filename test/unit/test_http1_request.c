@@ -376,6 +376,32 @@ static void keep_alive(void **state)
     }
 }
 
+/* However a head comes in, no byte of it is looked at twice while it is incomplete: the next call goes on
+ * behind the last byte, or at the line that it is in. */
+static void a_head_in_single_bytes(void **state)
+{
+    enum { FIELDS = 6000, BYTES = 64 * 1024 };
+    static struct http_field fields[FIELDS];
+    const struct http1_limits wide = {.max_head = BYTES, .max_fields = FIELDS, .max_url = BYTES};
+    struct http_head head = {.fields = fields, .cap_fields = FIELDS};
+    struct http1_scan scan = {0};
+    struct buf in = {0};
+    buf_put_lit(&in, "GET / HTTP/1.1\r\n" H);
+    in.len -= 2; /* the empty line */
+    while (in.len + 14 <= BYTES)
+        buf_put_lit(&in, "a: 3456789\r\n");
+    buf_put_lit(&in, "\r\n");
+    assert_false(in.failed);
+    for (size_t n = 1; n < in.len; n++) {
+        assert_int_equal(http1_parse_request(&scan, in.p, n, &wide, &head).status, HTTP1_MORE);
+        if (scan.done != n || scan.line > n)
+            fail_msg("behind %zu bytes it goes on at %u", n, (unsigned)scan.done);
+    }
+    assert_int_equal(http1_parse_request(&scan, in.p, in.len, &wide, &head).status, HTTP1_HEAD);
+    assert_true(head.n_fields > 5000);
+    buf_fini(&in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +413,7 @@ int main(void)
         cmocka_unit_test(targets),
         cmocka_unit_test(hosts),
         cmocka_unit_test(keep_alive),
+        cmocka_unit_test(a_head_in_single_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

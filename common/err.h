@@ -41,7 +41,8 @@
     X(EXPECTATION, 417, "the expectation cannot be met")                                   \
     X(VERSION, 505, "the HTTP version is not supported")                                   \
     X(MISDIRECTED, 421, "this host is not served here")                                    \
-    X(FORBIDDEN, 403, "not allowed")                                                       \
+    X(FORBIDDEN, 403, "this address may not ask here")                                     \
+    X(EDGE_SECRET, 403, "the edge's secret is missing or wrong")                           \
     X(LOOP, 508, "the request has passed here before")                                     \
     X(NOT_FOUND, 404, "not found")                                                         \
     X(NOT_STORED, 504, "nothing is stored, and the request wants nothing else")            \

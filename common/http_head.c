@@ -141,14 +141,28 @@ uint32_t http_count(const struct http_head *h, enum http_field_id id)
     return n;
 }
 
-void http_remove(struct http_head *h, enum http_field_id id)
+uint32_t http_remove(struct http_head *h, enum http_field_id id)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < h->n_fields; i++)
+    uint32_t n = 0, before = h->n_fields;
+    for (uint32_t i = 0; i < before; i++)
         if (h->fields[i].id != id)
             h->fields[n++] = h->fields[i];
     h->n_fields = n;
     h->present &= ~(UINT64_C(1) << id);
+    return before - n;
+}
+
+uint32_t http_remove_name(struct http_head *h, struct span name)
+{
+    enum http_field_id id = http_field_id(name);
+    uint32_t n = 0, before = h->n_fields;
+    if (id != FIELD_OTHER)
+        return http_remove(h, id);
+    for (uint32_t i = 0; i < before; i++)
+        if (h->fields[i].id != FIELD_OTHER || !span_eq_nocase(h->fields[i].name, name))
+            h->fields[n++] = h->fields[i];
+    h->n_fields = n;
+    return before - n;
 }
 
 static size_t head_text_bytes(const struct http_head *h)

@@ -134,8 +134,9 @@ struct span http_value(const struct http_head *h, enum http_field_id id);
 /* How often `id` occurs. */
 uint32_t http_count(const struct http_head *h, enum http_field_id id);
 
-/* Take all fields with `id` out of the caller's array. */
-void http_remove(struct http_head *h, enum http_field_id id);
+/* Take all fields with `id`, or called `name` (any case), out of the caller's array; gives how many. */
+uint32_t http_remove(struct http_head *h, enum http_field_id id);
+uint32_t http_remove_name(struct http_head *h, struct span name);
 
 /* The id of a field name in any case, FIELD_OTHER when unknown; and back. */
 enum http_field_id http_field_id(struct span name);

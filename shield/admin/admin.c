@@ -54,7 +54,7 @@ static int read_tokens(const struct config *cfg, struct tokens **out, struct buf
 {
     *out = NULL;
     if (cfg->admin_token_file[0] != '\0')
-        return tokens_read(out, "admin.token_file", cfg->admin_token_file, errors);
+        return tokens_read(out, TOKENS_BEARER, "admin.token_file", cfg->admin_token_file, errors);
     if (netaddr_is_loopback((const struct sockaddr *)&cfg->admin.addr.ss))
         return 0;
     buf_printf(errors, "admin: %s is open to others than this host; give admin.token_file too\n",

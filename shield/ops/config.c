@@ -127,6 +127,7 @@ static void config_free(struct config *c)
     for (uint32_t o = 0; o < c->n_origins; o++)
         free(c->origins[o].name);
     tokens_free(&c->debug_tokens);
+    tokens_free(&c->edge_secrets);
     free(c->node_id);
     free(c->node_pseudonym);
     free(c);
@@ -142,9 +143,20 @@ void config_unref(struct config **slot)
 
 int config_read_tokens(struct config *c, struct buf *errors)
 {
-    if (c->debug_token_file[0] == '\0')
-        return 0;
-    return tokens_read(&c->debug_tokens, "debug.token_file", c->debug_token_file, errors);
+    int err = 0;
+    if (c->debug_token_file[0] != '\0')
+        err = tokens_read(&c->debug_tokens, TOKENS_BEARER, "debug.token_file", c->debug_token_file, errors);
+    if (err == 0 && c->edges_secret[0] != '\0')
+        err = tokens_read(&c->edge_secrets, TOKENS_VALUE, "edges.secret", c->edges_secret, errors);
+    return err;
+}
+
+bool config_cidrs_have(const struct config_cidrs *list, const struct netaddr_cidr *addr)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (netaddr_cidr_covers(&list->items[i], addr))
+            return true;
+    return false;
 }
 
 struct config *config_for_test(void)

@@ -142,6 +142,8 @@ struct config {
     struct tokens *debug_tokens; /* config_read_tokens; NULL: none */
     char **hosts;                /* lower case; NULL-terminated, never NULL; empty: all */
     struct config_cidrs edges_allow, edges_trusted, purge_allow;
+    char *edges_secret, *edges_secret_header; /* the file, and the field in lower case */
+    struct tokens *edge_secrets;              /* config_read_tokens; NULL: none is asked for */
 
     struct config_listen listen[CONFIG_MAX_LISTEN];
     uint32_t n_listen;
@@ -209,8 +211,8 @@ struct config_override {
 int config_load(struct config **out, const char *file, const struct config_override *overrides, size_t n,
                 struct buf *errors);
 
-/* Read debug.token_file into a config that was just loaded and nobody shares yet. Returns 0, or ERR_SYNTAX or
- * ERR_NOMEM as tokens_read, with lines in `errors`. */
+/* Read debug.token_file and edges.secret into a config that was just loaded and nobody shares yet. Returns 0,
+ * or ERR_SYNTAX or ERR_NOMEM as tokens_read, with lines in `errors`. */
 int config_read_tokens(struct config *c, struct buf *errors);
 
 /* The same for -T: a config that has no origin yet loads too. Not to be served with. */
@@ -223,6 +225,9 @@ struct config *config_for_test(void);
 /* A route that says nothing: the sections cache and stale as a route has them. Owns nothing: its texts live
  * as long as `c`. */
 void config_route_defaults(const struct config *c, struct config_route *out);
+
+/* Whether one of the blocks has `addr`, which is one address or of family 0. Any thread. */
+bool config_cidrs_have(const struct config_cidrs *list, const struct netaddr_cidr *addr);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config **slot);

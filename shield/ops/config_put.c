@@ -178,6 +178,7 @@ void directive_put_allowed(const struct directive *d, struct buf *out)
         [D_PATH] = "a path such as /new/*",
         [D_URL] = "http://host/path, https://host/path or /path",
         [D_VALUE] = "a field's value",
+        [D_FIELD_NAME] = "a field's name",
         [D_CONTENT] = "UTF-8 text of at most 64k",
         [D_ADDRESS] = "127.0.0.1:8080, [::]:8080, :8080 or unix:/path",
         [D_LISTEN] = "127.0.0.1:8080, [::]:8080, :8080 or unix:/path",

@@ -219,6 +219,7 @@ int config_keep_text(const struct directive *d, struct span text, struct buf *ke
     case D_TOKENS:
         problem = put_token(d, text, kept);
         break;
+    case D_FIELD_NAME:
     case D_FIELD_NAMES:
         problem = put_field_name(d, text, kept);
         break;

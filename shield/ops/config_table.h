@@ -28,6 +28,7 @@ enum directive_type {
     D_PATH,          /* char *; a path with '*' for what a pattern matched */
     D_URL,           /* char *; what a Location field may say */
     D_VALUE,         /* char *; a field's value, not empty */
+    D_FIELD_NAME,    /* char *; a field's name in lower case */
     D_CONTENT,       /* char *; text of several lines */
     D_ADDRESS,       /* struct config_listen */
     D_LISTEN,        /* list: config.listen */

@@ -176,6 +176,7 @@ int directive_add(const struct directive *d, void *base, struct span text, struc
     case D_PATH:
     case D_URL:
     case D_VALUE:
+    case D_FIELD_NAME:
     case D_CONTENT:
         return set_kept(d, field(d, base), text, why);
     case D_ADDRESS:
@@ -261,6 +262,7 @@ void directive_clear(const struct directive *d, void *base)
     case D_PATH:
     case D_URL:
     case D_VALUE:
+    case D_FIELD_NAME:
     case D_CONTENT: {
         char **text = field(d, base);
         free(*text);

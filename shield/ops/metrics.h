@@ -74,7 +74,8 @@
     X(METHOD, "method")                                     \
     X(EXPECTATION, "expectation")                           \
     X(MISDIRECTED, "misdirected")                           \
-    X(FORBIDDEN, "forbidden")                               \
+    X(FORBIDDEN, "edges.allow")                             \
+    X(EDGE_SECRET, "edges.secret")                          \
     X(ROUTE, "route")                                       \
     X(LOOP, "loop")                                         \
     X(NOMEM, "no_memory")                                   \

@@ -14,12 +14,13 @@ enum { FILE_MAX = 256 * 1024 };
 
 /* Padded with zeros, so that comparing always reads the whole. */
 struct token {
-    unsigned char bytes[TOKEN_MAX];
+    uint64_t words[TOKEN_MAX / sizeof(uint64_t)];
 };
 
 struct tokens {
+    enum tokens_kind kind;
     const char *directive; /* that names the file */
-    size_t n;
+    size_t n, shortest;
     struct token items[TOKENS_MAX];
 };
 
@@ -31,16 +32,23 @@ static bool is_token_byte(char c)
            (c != '\0' && strchr("-._~+/=", c) != NULL);
 }
 
-/* NULL, or what is wrong with it. */
-static const char *token_fault(struct span s)
+static bool is_value_byte(char c)
 {
-    if (s.len < TOKEN_MIN)
+    return (c >= 0x20 && c < 0x7f) || c == '\t';
+}
+
+/* NULL, or what is wrong with it. */
+static const char *token_fault(enum tokens_kind kind, struct span s)
+{
+    bool bearer = kind == TOKENS_BEARER;
+    if (s.len < (bearer ? TOKEN_MIN : 1))
         return "the token is too short; at least 16 characters, as from: openssl rand -hex 32";
     if (s.len > TOKEN_MAX)
         return "the token is too long; at most 256 characters";
     for (size_t i = 0; i < s.len; i++)
-        if (!is_token_byte(s.p[i]))
-            return "the token has a character that cannot be sent; letters, digits and -._~+/= can";
+        if (!(bearer ? is_token_byte(s.p[i]) : is_value_byte(s.p[i])))
+            return bearer ? "the token has a character that cannot be sent; letters, digits and -._~+/= can"
+                          : "the token has a character that cannot be sent; printable ASCII can";
     return NULL;
 }
 
@@ -64,12 +72,13 @@ static int fill(struct tokens *t, const char *name, struct span text, struct buf
     for (unsigned number = 1; next_line(&text, &line); number++) {
         if (line.len == 0 || line.p[0] == '#')
             continue;
-        const char *fault = t->n < TOKENS_MAX ? token_fault(line) : "too many tokens; at most 256";
+        const char *fault = t->n < TOKENS_MAX ? token_fault(t->kind, line) : "too many tokens; at most 256";
         if (fault != NULL) {
             buf_printf(errors, "%s:%u: %s\n", name, number, fault);
             return ERR_SYNTAX;
         }
-        memcpy(t->items[t->n++].bytes, line.p, line.len);
+        memcpy(t->items[t->n++].words, line.p, line.len);
+        t->shortest = MIN(t->shortest, line.len);
     }
     if (t->n > 0)
         return 0;
@@ -77,14 +86,16 @@ static int fill(struct tokens *t, const char *name, struct span text, struct buf
     return ERR_SYNTAX;
 }
 
-int tokens_parse(struct tokens **out, const char *directive, const char *name, struct span text,
-                 struct buf *errors)
+int tokens_parse(struct tokens **out, enum tokens_kind kind, const char *directive, const char *name,
+                 struct span text, struct buf *errors)
 {
     REQUIRE(out != NULL && directive != NULL && name != NULL && errors != NULL);
     struct tokens *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_NOMEM;
+    t->kind = kind;
     t->directive = directive;
+    t->shortest = TOKEN_MAX;
     int err = fill(t, name, text, errors);
     if (err != 0)
         tokens_free(&t);
@@ -120,7 +131,8 @@ static void warn_when_readable(int fd, const char *path)
         log_warn("every user of this host can read the tokens in %s; chmod o-r it", path);
 }
 
-int tokens_read(struct tokens **out, const char *directive, const char *path, struct buf *errors)
+int tokens_read(struct tokens **out, enum tokens_kind kind, const char *directive, const char *path,
+                struct buf *errors)
 {
     char *text = malloc(FILE_MAX);
     if (text == NULL)
@@ -132,8 +144,11 @@ int tokens_read(struct tokens **out, const char *directive, const char *path, st
         buf_printf(errors, "%s: cannot be read: %s; see %s\n", path, strerror(errno), directive);
     } else {
         warn_when_readable(fd, path);
-        err = tokens_parse(out, directive, path, (struct span){text, (size_t)n}, errors);
+        err = tokens_parse(out, kind, directive, path, (struct span){text, (size_t)n}, errors);
     }
+    if (err == 0 && (*out)->shortest < TOKEN_MIN)
+        log_warn("%s: a token of fewer than %d characters can be guessed; openssl rand -hex 32 makes better",
+                 path, TOKEN_MIN);
     if (fd >= 0)
         close(fd);
     explicit_bzero(text, FILE_MAX);
@@ -156,15 +171,15 @@ void tokens_free(struct tokens **slot)
 bool tokens_allow(const struct tokens *t, struct span text)
 {
     struct token asked = {{0}};
-    if (t == NULL || token_fault(text) != NULL)
+    if (t == NULL || token_fault(t->kind, text) != NULL)
         return false;
-    memcpy(asked.bytes, text.p, text.len);
+    memcpy(asked.words, text.p, text.len);
 
     unsigned found = 0;
     for (size_t i = 0; i < t->n; i++) {
-        volatile unsigned char differs = 0; /* volatile: no early end may be compiled in */
-        for (size_t b = 0; b < TOKEN_MAX; b++)
-            differs |= asked.bytes[b] ^ t->items[i].bytes[b];
+        volatile uint64_t differs = 0; /* volatile: no early end may be compiled in */
+        for (size_t w = 0; w < ARRAY_LEN(asked.words); w++)
+            differs |= asked.words[w] ^ t->items[i].words[w];
         found |= differs == 0;
     }
     return found != 0;

@@ -8,18 +8,25 @@
 
 enum { TOKEN_MIN = 16, TOKEN_MAX = 256, TOKENS_MAX = 256 };
 
+enum tokens_kind {
+    TOKENS_BEARER, /* TOKEN_MIN to TOKEN_MAX bytes of RFC 6750's alphabet */
+    TOKENS_VALUE,  /* 1 to TOKEN_MAX bytes of printable ASCII: what somebody else's program may send */
+};
+
 struct tokens;
 
-/* Read a token file: one token a line, blank lines and those that begin with '#' aside. A token has TOKEN_MIN
- * to TOKEN_MAX bytes of RFC 6750's alphabet. A file without a token is an error: somebody believes that it
- * protects him. On failure "NAME:LINE: what is wrong; what would be right" is appended to `errors`, never the
- * token itself; `directive` (a literal) is the one that names the file. Returns 0, ERR_SYNTAX, or ERR_NOMEM.
+/* Read a token file: one token a line, blank lines and those that begin with '#' aside. A file without a
+ * token is an error: somebody believes that it protects him. On failure "NAME:LINE: what is wrong; what would
+ * be right" is appended to `errors`, never the token itself; `directive` (a literal) is the one that names
+ * the file. Returns 0, ERR_SYNTAX, or ERR_NOMEM.
  */
-int tokens_parse(struct tokens **out, const char *directive, const char *name, struct span text,
-                 struct buf *errors);
+int tokens_parse(struct tokens **out, enum tokens_kind kind, const char *directive, const char *name,
+                 struct span text, struct buf *errors);
 
-/* The same from a file; logs a warning when others may read it. ERR_SYNTAX also when it cannot be read. */
-int tokens_read(struct tokens **out, const char *directive, const char *path, struct buf *errors);
+/* The same from a file; logs a warning when others may read it, or when one is shorter than TOKEN_MIN.
+ * ERR_SYNTAX also when it cannot be read. */
+int tokens_read(struct tokens **out, enum tokens_kind kind, const char *directive, const char *path,
+                struct buf *errors);
 
 void tokens_free(struct tokens **slot); /* wipes them; NULL is fine */
 

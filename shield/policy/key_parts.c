@@ -12,12 +12,8 @@
 static bool is_trusted(const struct config *cfg, struct span client_ip)
 {
     struct netaddr_cidr peer;
-    if (cfg->edges_trusted.n == 0 || netaddr_cidr_parse(client_ip, &peer) != NULL)
-        return false;
-    for (uint32_t i = 0; i < cfg->edges_trusted.n; i++)
-        if (netaddr_cidr_covers(&cfg->edges_trusted.items[i], &peer))
-            return true;
-    return false;
+    return cfg->edges_trusted.n > 0 && netaddr_cidr_parse(client_ip, &peer) == NULL &&
+           config_cidrs_have(&cfg->edges_trusted, &peer);
 }
 
 /* More than one is no word to trust: a client's may stand beside the edge's. */

@@ -341,8 +341,8 @@ unsigned answer_head_bufs(struct exchange *ex, uv_buf_t *bufs)
     return n;
 }
 
-/* Whether the connection may go on after an error of ours: not when the request could not be read to its end.
- * Behind a CONNECT may stand what was meant for the tunnel. */
+/* Whether the connection may go on after an error of ours: not when the request could not be read to its end,
+ * nor with somebody who has no business here. Behind a CONNECT may stand what was meant for the tunnel. */
 static bool survives(const struct exchange *ex, int err)
 {
     if (ex->head.method == METHOD_CONNECT)
@@ -356,6 +356,8 @@ static bool survives(const struct exchange *ex, int err)
     case ERR_VERSION:
     case ERR_NOT_IMPLEMENTED:
     case ERR_CLIENT_TIMEOUT:
+    case ERR_FORBIDDEN:
+    case ERR_EDGE_SECRET:
         return false;
     default:
         return ex->content_ended;

@@ -640,6 +640,11 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     reason_take_token(ex);
     ex->keep_alive = http1_keep_alive(&ex->head);
     http1_target(&ex->head, &ex->target);
+    int err = access_check(ex);
+    if (err != 0) {
+        refuse(ex, err);
+        return;
+    }
     ex->route = policy_route(ex->config, &ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
     policy_sort_by_route(ex->route, &v);
@@ -647,7 +652,7 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         send_fixed(ex);
         return;
     }
-    int err = make_key(ex, &v);
+    err = make_key(ex, &v);
     if (err != 0) {
         refuse(ex, err);
         return;
@@ -689,5 +694,5 @@ void exchange_refuse(struct exchange_env *env, const struct exchange_request *r,
         http1_target(&ex->head, &ex->target);
     }
     ex->waiter.retry_after_s = r->retry_after_s;
-    refuse(ex, err);
+    refuse(ex, access_has_address(ex) ? err : ERR_FORBIDDEN);
 }

@@ -161,6 +161,12 @@ void interim_invite(struct exchange *ex);
  * those that this request's own fields select: what others have selected is not enumerable. */
 void invalidate_after(struct exchange *ex);
 
+/* ---- access.c: who may ask ---- */
+/* Take the edge's secret out of the head, before anything else looks at it. Returns 0, ERR_FORBIDDEN
+ * (edges.allow) or ERR_EDGE_SECRET. */
+int access_check(struct exchange *ex);
+bool access_has_address(const struct exchange *ex); /* as far as edges.allow goes */
+
 /* ---- reason.c: why it was no plain hit ---- */
 void reason_missed(struct exchange *ex, enum miss_reason why);
 void reason_passed(struct exchange *ex, enum pass_reason why);

@@ -46,7 +46,7 @@ static void test_values(void **state)
     struct tokens *t = NULL;
     struct buf errors = {0};
     struct span text = SPAN("# a comment of the file\n" SIXTEEN "\nsecond-token-of-the-file\n" LONGEST "\n");
-    assert_int_equal(tokens_parse(&t, "x.token_file", "f", text, &errors), 0);
+    assert_int_equal(tokens_parse(&t, TOKENS_BEARER, "x.token_file", "f", text, &errors), 0);
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         if (admin_tokens_allow(t, span_of(values[i].value)) != values[i].allowed)
             fail_msg("'%s'", values[i].value);

@@ -103,6 +103,8 @@ static void test_defaults(void **state)
     assert_string_equal(c->access_log, "off");
     assert_string_equal(c->store_path, "");
     assert_string_equal(c->debug_token_file, "");
+    assert_string_equal(c->edges_secret, "");
+    assert_string_equal(c->edges_secret_header, "shield-edge-secret");
     assert_string_equal(c->admin_token_file, "");
     assert_string_equal(c->origins[0].name, "default");
     assert_string_equal(c->origins[0].host, "");
@@ -127,7 +129,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 122);
+    assert_int_equal(directive_count, 124);
 }
 
 static void test_names_of_this_node(void **state)
@@ -161,6 +163,8 @@ static const char everything[] =
     "edges:\n"
     "  allow: [10.0.0.0/8, 2001:db8::/32]\n"
     "  trusted: 10.1.0.0/16\n" /* a list of one */
+    "  secret: /etc/edges\n"
+    "  secret_header: X-Origin-Verify\n"
     "purge: { allow: [127.0.0.1] }\n"
     "store: { path: /var/lib/shield, size: 50g, ram: 2g, object_max: 4m }\n"
     "client: { min_rate: 0, max_connections: 5k, cache_control: obey }\n"
@@ -193,6 +197,8 @@ static void check_everything(const struct config *c)
     assert_int_equal(c->edges_allow.n, 2);
     assert_int_equal(c->edges_allow.items[1].bits, 32);
     assert_int_equal(c->edges_trusted.n, 1);
+    assert_string_equal(c->edges_secret, "/etc/edges");
+    assert_string_equal(c->edges_secret_header, "x-origin-verify");
     assert_int_equal(c->purge_allow.n, 1);
     assert_int_equal(c->store_size, 50ull << 30);
     assert_int_equal(c->store_object_max, 4u << 20);
@@ -348,8 +354,14 @@ static const struct {
      "f:1:17: '10.0.0.1/8': the address has bits set beyond its prefix length; address blocks: 10.0.0.0/8, "
      "192.0.2.1, 2001:db8::/32; unix: for Unix sockets\n"},
     {"purge: {allow: all}\n" ORIGIN,
-     "f:1:16: 'all': not a numeric address; address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32; "
-     "unix: for Unix sockets\n"},
+     "f:1:16: 'all': not a numeric address; address blocks: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32; unix: for "
+     "Unix sockets\n"},
+    {"edges: {secret_header: 'a b'}\n" ORIGIN,
+     "f:1:24: 'a b': not a field's name (RFC 9110 section 5.1); a field's name\n"},
+    {"edges: {secret_header: ''}\n" ORIGIN,
+     "f:1:24: '': not a field's name (RFC 9110 section 5.1); a field's name\n"},
+    {"edges: {secret_header: Host}\n" ORIGIN,
+     "f:1:24: 'Host': the origin's host is origins.NAME.host; a field's name\n"},
     /* twice */
     {"workers: 1\nstore: {}\nworkers: 2\n" ORIGIN, "f:3:1: 'workers' is given twice; line 1 has the first\n"},
     {"store: {}\n\nstore: {size: 1g}\n" ORIGIN, "f:3:1: 'store' is given twice; line 1 has the first\n"},

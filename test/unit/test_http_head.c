@@ -280,10 +280,27 @@ static void test_remove(void **state)
     assert_true(span_eq(fields[0].value, SPAN("2")) && span_eq(http_value(&h, FIELD_AGE), SPAN("4")));
 }
 
+static void test_remove_by_name(void **state)
+{
+    struct http_field fields[] = {{SPAN("X-Secret"), SPAN("1"), FIELD_OTHER},
+                                  {SPAN("Age"), SPAN("2"), FIELD_AGE},
+                                  {SPAN("X-SECRET"), SPAN("3"), FIELD_OTHER},
+                                  {SPAN("X-Secrets"), SPAN("4"), FIELD_OTHER}};
+    struct http_head h = {
+        .fields = fields, .n_fields = 4, .cap_fields = 4, .present = UINT64_C(1) << FIELD_AGE};
+    assert_int_equal(http_remove_name(&h, SPAN("x-secret")), 2);
+    assert_int_equal(http_remove_name(&h, SPAN("x-secret")), 0);
+    assert_int_equal(h.n_fields, 2);
+    assert_true(span_eq(fields[1].value, SPAN("4")) && http_has(&h, FIELD_AGE));
+    assert_int_equal(http_remove_name(&h, SPAN("age")), 1);
+    assert_false(http_has(&h, FIELD_AGE));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_remove_by_name),
         cmocka_unit_test(field_ids),
         cmocka_unit_test(methods),
         cmocka_unit_test(reasons),

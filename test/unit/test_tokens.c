@@ -41,7 +41,7 @@ static void test_files(void **state)
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         struct tokens *t = NULL;
         struct buf errors = {0};
-        int err = tokens_parse(&t, "x.token_file", "f", span_of(files[i].text), &errors);
+        int err = tokens_parse(&t, TOKENS_BEARER, "x.token_file", "f", span_of(files[i].text), &errors);
         buf_put(&errors, "", 1);
         if (files[i].fault == NULL) {
             assert_int_equal(err, 0);
@@ -60,13 +60,41 @@ static void test_files(void **state)
     }
 }
 
+/* What edges send is somebody else's to choose. */
+static void test_values(void **state)
+{
+    static const char text[] = "# rotated in May\n old: \"secret\"!  \n\tx\n" SIXTEEN "\n";
+    static const char *const faulty[] = {"x\n" LONGEST "0\n", "x\n\xc3\xa4\n", "x\ny\x01z\n", "x\ny\x7fz\n"};
+    struct tokens *t = NULL;
+    struct buf errors = {0};
+    assert_int_equal(tokens_parse(&t, TOKENS_VALUE, "edges.secret", "f", span_of(text), &errors), 0);
+    assert_true(tokens_allow(t, SPAN("old: \"secret\"!")));
+    assert_true(tokens_allow(t, SPAN("x")));
+    assert_true(tokens_allow(t, SPAN(SIXTEEN)));
+    assert_false(tokens_allow(t, SPAN("")));
+    assert_false(tokens_allow(t, SPAN("X")));
+    assert_false(tokens_allow(t, SPAN("xx")));
+    assert_false(tokens_allow(t, SPAN("old:")));
+    assert_false(tokens_allow(t, SPAN("# rotated in May")));
+    assert_false(tokens_allow(t, (struct span){"x\0", 2})); /* it would be equal to the padding */
+    tokens_free(&t);
+    for (size_t i = 0; i < ARRAY_LEN(faulty); i++) {
+        errors.len = 0;
+        assert_int_equal(tokens_parse(&t, TOKENS_VALUE, "edges.secret", "f", span_of(faulty[i]), &errors),
+                         ERR_SYNTAX);
+        assert_true(span_starts(buf_span(&errors), SPAN("f:2: the token ")));
+    }
+    buf_fini(&errors);
+}
+
 static void test_a_nul_is_no_part_of_a_token(void **state)
 {
     static const char text[] = "0123456789\0abcdef";
     struct tokens *t = NULL;
     struct buf errors = {0};
-    assert_int_equal(tokens_parse(&t, "x.token_file", "f", (struct span){text, sizeof text - 1}, &errors),
-                     ERR_SYNTAX);
+    assert_int_equal(
+        tokens_parse(&t, TOKENS_BEARER, "x.token_file", "f", (struct span){text, sizeof text - 1}, &errors),
+        ERR_SYNTAX);
     buf_fini(&errors);
 }
 
@@ -77,7 +105,7 @@ static void test_too_many(void **state)
         struct buf text = {0}, errors = {0};
         for (int i = 0; i < n; i++)
             buf_printf(&text, "token-number-%05d\n", i);
-        assert_int_equal(tokens_parse(&t, "x.token_file", "f", buf_span(&text), &errors),
+        assert_int_equal(tokens_parse(&t, TOKENS_BEARER, "x.token_file", "f", buf_span(&text), &errors),
                          n > TOKENS_MAX ? ERR_SYNTAX : 0);
         if (t != NULL) {
             assert_true(tokens_allow(t, SPAN("token-number-00000")));
@@ -98,16 +126,16 @@ static void test_reading_a_file(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, SIXTEEN "\n", 17), 17);
-    assert_int_equal(tokens_read(&t, "x.token_file", path, &errors), 0);
+    assert_int_equal(tokens_read(&t, TOKENS_BEARER, "x.token_file", path, &errors), 0);
     assert_true(tokens_allow(t, SPAN(SIXTEEN)));
     tokens_free(&t);
 
     assert_int_equal(ftruncate(fd, 1024 * 1024), 0); /* far more than any list of tokens */
-    assert_int_equal(tokens_read(&t, "x.token_file", path, &errors), ERR_SYNTAX);
+    assert_int_equal(tokens_read(&t, TOKENS_BEARER, "x.token_file", path, &errors), ERR_SYNTAX);
     close(fd);
     unlink(path);
     errors.len = 0;
-    assert_int_equal(tokens_read(&t, "x.token_file", path, &errors), ERR_SYNTAX);
+    assert_int_equal(tokens_read(&t, TOKENS_BEARER, "x.token_file", path, &errors), ERR_SYNTAX);
     buf_put(&errors, "", 1);
     assert_non_null(strstr(errors.p, "cannot be read: No such file"));
     buf_fini(&errors);
@@ -121,8 +149,11 @@ static void test_no_tokens_allow_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_a_nul_is_no_part_of_a_token),
-        cmocka_unit_test(test_too_many),       cmocka_unit_test(test_no_tokens_allow_nobody),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_a_nul_is_no_part_of_a_token),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_no_tokens_allow_nobody),
         cmocka_unit_test(test_reading_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,246 @@
+"""Who may use the shield at all: edges.allow, edges.secret and hosts; and whose word about the client is passed on."""
+import json
+import signal
+
+import pytest
+
+from patience import until
+from scripted_origin import Reply, cacheable
+from shield_process import run
+
+FIELD = "Shield-Edge-Secret"
+OLD, NEW = "the old secret", "0123456789abcdef0123456789abcdef"
+
+# Addresses of the loopback that a client may come from.
+EDGE, STRANGER = "127.0.0.1", "127.0.0.9"
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "edges.secret"
+    path.write_text(f"# to be rotated\n{OLD}\n\n  {NEW}  \n")
+    path.chmod(0o600)
+    return path
+
+
+def ask_from(lab, shield, source, target="/x", method="GET", **kw):
+    client = lab.client(shield, source=source)
+    answer = client.ask(target, method, **kw)
+    answer.at_end = client.at_end
+    return answer
+
+
+def is_refused(answer):
+    return (answer.status == 403 and answer["Proxy-Status"] == "shield; error=http_request_denied"
+            and answer["Cache-Control"] == "no-store" and answer["Connection"] == "close" and answer.at_end())
+
+
+def reload(shield):
+    mark = shield.log_mark()
+    shield.send_signal(signal.SIGHUP)
+    return shield.wait_log(r"reload: (done|refused)", since=mark).group(1)
+
+
+# ---- edges.allow ----
+
+def test_who_is_not_in_edges_allow_gets_403_and_is_closed(lab, tmp_path):
+    origin = lab.origin().on("/x", cacheable("hello"))
+    log = tmp_path / "access.log"
+    shield = lab.shield(origin, sets={"edges.allow": "127.0.0.1,10.0.0.0/8", "access_log": log})
+    assert ask_from(lab, shield, EDGE).body == b"hello"
+    assert is_refused(ask_from(lab, shield, STRANGER))  # a hit would be there
+    assert is_refused(ask_from(lab, shield, STRANGER, "/y", "POST", body=b"abc"))
+    assert is_refused(ask_from(lab, shield, STRANGER, "/x", "HEAD"))
+    assert origin.count() == 1
+    shield.wait_metric("requests_total", 3, result="refused")
+    shield.wait_metric("refusals_total", 3, reason="edges.allow")
+    until("four lines are there", lambda: log.read_text().count("\n") >= 4)
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["client"], last["status"], last["result"], last["reason"]) == (STRANGER, 403, "refused", "edges.allow")
+
+
+def test_what_a_stranger_sends_besides_is_not_judged(lab):
+    shield = lab.shield(lab.origin(), sets={"edges.allow": "10.0.0.0/8"})
+    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/2.0\r\nHost: h\r\n\r\n"):
+        client = lab.client(shield).send(nonsense)
+        assert client.response().status == 403 and client.at_end()
+    client = lab.client(shield).send(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n" * 2)
+    assert client.response().status == 403 and client.at_end()  # once
+    client = lab.client(shield).request("/x", "POST", Content_Length=5, Expect="100-continue")
+    assert client.response().status == 403 and client.at_end()  # not invited
+
+
+def test_edges_allow_is_reloaded_also_for_open_connections(lab, tmp_path):
+    origin = lab.origin().on("/x", cacheable("hello"))
+    path = tmp_path / "shield.yaml"
+    path.write_text("edges: { allow: [127.0.0.0/8] }\n")
+    shield = lab.shield(origin, args=["-c", path])
+    client = lab.client(shield, source=STRANGER)
+    assert client.ask("/x").status == 200
+    path.write_text("edges: { allow: [127.0.0.1] }\n")
+    assert reload(shield) == "done"
+    until("the worker has it", lambda: client.ask("/x").status == 403)
+    assert client.at_end()
+    assert ask_from(lab, shield, EDGE).status == 200
+
+
+@pytest.mark.parametrize("allow, status", [("", 200), ("127.0.0.0/8", 403), ("127.0.0.1,unix:", 200)])
+def test_a_unix_socket_is_an_address_of_its_own(lab, tmp_path, allow, status):
+    where = tmp_path / "s"
+    log = tmp_path / "access.log"
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), listen=[f"unix:{where}"],
+                        sets={"edges.allow": allow, "access_log": log} if allow else {"access_log": log})
+    assert lab.client(str(where)).ask("/x").status == status
+    until("a line is there", lambda: log.read_text().count("\n"))
+    assert json.loads(log.read_text())["client"] == "unix:"
+
+
+def test_ipv6_edges(lab):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), listen=["[::1]:0", "127.0.0.1:0"],
+                        sets={"edges.allow": "::1"})
+    assert lab.client(shield.listen[0]).ask("/x").status == 200
+    assert lab.client(shield.listen[1]).ask("/x").status == 403
+
+
+# ---- edges.secret ----
+
+def test_each_value_of_the_file_opens(lab, secret):
+    origin = lab.origin().on("/x", cacheable("hello"))
+    shield = lab.shield(origin, sets={"edges.secret": secret})
+    for value in (OLD, NEW):
+        assert lab.ask(shield, "/x", headers=[(FIELD, value)]).status == 200
+    assert lab.ask(shield, "/x", headers=[(FIELD.upper(), f"  {NEW}\t")]).status == 200
+    client = lab.client(shield)
+    for _ in range(3):  # each request for itself
+        assert client.ask("/x", headers=[(FIELD, NEW)]).status == 200
+    assert client.ask("/x").status == 403 and client.at_end()
+
+
+@pytest.mark.parametrize("fields", [
+    [], [(FIELD, "")], [(FIELD, NEW[:-1])], [(FIELD, NEW + "0")], [(FIELD, NEW.upper())], [(FIELD, "# to be rotated")],
+    [(FIELD, f"{OLD}, {NEW}")], [(FIELD, NEW), (FIELD, NEW)], [(FIELD, "x"), (FIELD, NEW)], [(FIELD, "a" * 5000)],
+    [(FIELD, "\xe4")], [("X-" + FIELD, NEW)], [("Authorization", f"Bearer {NEW}")],
+    [("Connection", FIELD), (FIELD, "x")],
+])
+def test_a_missing_or_wrong_secret_gets_403(lab, secret, fields):
+    origin = lab.origin().on("/x", cacheable("hello"))
+    shield = lab.shield(origin, sets={"edges.secret": secret})
+    assert is_refused(ask_from(lab, shield, EDGE, headers=fields))
+    assert origin.count() == 0
+    shield.wait_metric("refusals_total", 1, reason="edges.secret")
+
+
+def test_both_must_hold_where_both_are_set(lab, secret):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")),
+                        sets={"edges.secret": secret, "edges.allow": EDGE})
+    assert ask_from(lab, shield, EDGE, headers=[(FIELD, NEW)]).status == 200
+    assert is_refused(ask_from(lab, shield, EDGE))
+    assert is_refused(ask_from(lab, shield, STRANGER, headers=[(FIELD, NEW)]))
+
+
+@pytest.mark.parametrize("method, target", [("GET", "/x"), ("GET", "/own"), ("POST", "/x"), ("OPTIONS", "*")])
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_the_secret_goes_no_further(lab, secret, tmp_path, method, target, is_asked_for):
+    origin = lab.origin().on_all(Reply("x", Cache_Control="private"))
+    log = tmp_path / "access.log"
+    sets = {"edges.secret": secret} if is_asked_for else {}
+    shield = lab.shield(origin, sets={**sets, "access_log": log})
+    for _ in range(2):  # the second of /own finds its key remembered as uncacheable
+        answer = lab.ask(shield, target, method, headers=[(FIELD, NEW), ("X-Kept", "1")])
+        assert answer.status == 200 and NEW.encode() not in answer.raw_head
+    assert all(FIELD not in r and r.get("X-Kept") == "1" for r in origin.requests())
+    until("two lines are there", lambda: log.read_text().count("\n") == 2)
+    assert NEW not in log.read_text() + shield.log
+
+
+def test_the_secret_is_no_part_of_key_vary_and_routes(lab, secret, tmp_path):
+    path = tmp_path / "shield.yaml"
+    path.write_text(f"edges: {{ secret: {secret} }}\n"
+                    f"routes: [{{ match: {{ header: {{ {FIELD}: '*' }} }}, deny: on }},"
+                    f" {{ key: {{ headers: [{FIELD}] }} }}]\n")
+    origin = lab.origin().on("/x", cacheable("hello", Vary=f"{FIELD}, X-V"))
+    shield = lab.shield(origin, args=["-c", path])
+    assert lab.ask(shield, "/x", headers=[(FIELD, OLD)]).cache["fwd"] == "miss"
+    assert lab.ask(shield, "/x", headers=[(FIELD, NEW)]).cache["hit"]
+
+
+def test_another_field_and_an_explanation(lab, secret):
+    origin = lab.origin().on("/x", cacheable("hello", Vary="X-Origin-Verify"))
+    shield = lab.shield(origin, sets={"edges.secret": secret, "edges.secret_header": "X-Origin-Verify"})
+    assert lab.ask(shield, "/x", X_Origin_Verify=OLD).status == 200
+    assert lab.ask(shield, "/x", headers=[(FIELD, OLD)]).status == 403
+    _, text, _ = shield.admin_get(f"/explain?url=http://edge.test/x&header=X-Origin-Verify:%20{NEW}")
+    assert json.loads(text)["would"] == "hit"
+
+
+def test_the_file_is_read_again_on_hup_all_or_nothing(lab, secret):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), sets={"edges.secret": secret})
+
+    def status(value):
+        return lab.ask(shield, "/x", headers=[(FIELD, value)]).status
+
+    secret.write_text(f"{NEW}\nnext\n")
+    assert reload(shield) == "done"
+    until("the worker has it", lambda: status("next") == 200)
+    assert (status(NEW), status(OLD)) == (200, 403)
+    for text, fault in ((f"good\n{'x' * 257}\n", ":2: "), ("#\n", "holds no token"), ("a\nb\n\x01\n", ":3: ")):
+        secret.write_text(text)
+        mark = shield.log_mark()
+        shield.send_signal(signal.SIGHUP)
+        assert fault in shield.wait_log(r"edges.secret\b.*", since=mark).string
+        shield.wait_log("reload: refused", since=mark)
+        assert (status("next"), status("good"), status("a")) == (200, 403, 403)
+    secret.unlink()
+    assert reload(shield) == "refused" and status("next") == 200
+
+
+def test_a_bad_file_at_the_start(secret):
+    at = ("--origin", "http://127.0.0.1:1", "--set", f"edges.secret={secret}")
+    assert run(*at, "-t")[0] == 0
+    for text, fault in (("a\nb\x7f\n", f"{secret}:2: "), ("", f"{secret}: holds no token"), (None, "cannot be read: No such")):
+        secret.unlink() if text is None else secret.write_text(text)
+        for mode in ([], ["-t"]):
+            code, _, err = run(*at, *mode)
+            assert code == 2 and fault in err and "edges.secret" in err
+
+
+def test_a_warning_when_others_can_read_it_or_guess_it(lab, secret):
+    secret.chmod(0o644)
+    shield = lab.shield(lab.origin(), sets={"edges.secret": secret})
+    shield.wait_log("every user of this host can read")
+    shield.wait_log("fewer than 16 characters can be guessed")
+    assert OLD not in shield.log
+
+
+# ---- hosts ----
+
+@pytest.mark.parametrize("host, status", [
+    ("edge.test", 200), ("EDGE.Test:8080", 200), ("edge.test:", 200), ("[::1]:80", 200), ("other.test", 421),
+    ("edge.test.", 421), ("edge.test.evil", 421), ("x.edge.test", 421), ("edge.test:8080.evil", 400), (None, 400),
+])
+def test_hosts(lab, host, status):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), sets={"hosts": "edge.test,[::1]"})
+    assert lab.ask(shield, "/x", host=host).status == status
+
+
+@pytest.mark.parametrize("target, host, status", [
+    ("http://edge.test/x", "other.test", 200), ("http://other.test/x", "edge.test", 421),
+    ("http://edge.test:81/x", "edge.test", 200), ("*", "other.test", 421),
+])
+def test_the_host_of_the_target_counts(lab, target, host, status):
+    origin = lab.origin().on_all(cacheable("hello"))
+    shield = lab.shield(origin, sets={"hosts": "edge.test"})
+    assert lab.ask(shield, target, "OPTIONS" if target == "*" else "GET", host=host).status == status
+
+
+def test_http_1_0_without_a_host(lab):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), sets={"hosts": "edge.test"})
+    assert lab.ask(shield, "/x", host=None, version="1.0").status == 421
+    assert lab.ask(shield, "/x", host="edge.test", version="1.0").status == 200
+
+
+# ---- purge.allow ----
+
+def test_purge_is_not_for_everybody(lab):
+    shield = lab.shield(lab.origin().on("/x", cacheable("hello")), sets={"purge.allow": "10.0.0.0/8"})
+    assert lab.ask(shield, "/x", "PURGE").status == 405

@@ -69,6 +69,11 @@ static uint64_t keyed_fields(const struct config_route *route)
     return keyed;
 }
 
+static bool is_address(struct span client_ip)
+{
+    return client_ip.len > 0 && !span_eq(client_ip, SPAN("unix:"));
+}
+
 /* The known fields of the client's head that do not go upstream as they came. */
 static uint64_t dropped_fields(const struct config *cfg, const struct forward_request *r)
 {
@@ -87,7 +92,7 @@ static uint64_t dropped_fields(const struct config *cfg, const struct forward_re
         dropped |= condition_fields | 1ull << FIELD_RANGE;
     if (is_encoding_normal(cfg, r))
         dropped |= 1ull << FIELD_ACCEPT_ENCODING;
-    if (r->client_ip.len > 0)
+    if (is_address(r->client_ip))
         dropped |= 1ull << FIELD_X_FORWARDED_FOR;
     return dropped;
 }
@@ -198,7 +203,7 @@ static void put_path_fields(struct buf *out, const struct config *cfg, const str
     buf_put_span(out, span_of(cfg->node_pseudonym));
     buf_put_lit(out, "\r\n");
 
-    if (r->client_ip.len > 0) {
+    if (is_address(r->client_ip)) {
         put_list_so_far(out, r->head, FIELD_X_FORWARDED_FOR);
         buf_put_span(out, r->client_ip);
         buf_put_lit(out, "\r\n");

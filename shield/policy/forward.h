@@ -30,7 +30,7 @@ struct forward_request {
     uint64_t resume_at;              /* N */
     enum http1_framing content;      /* FORWARD_PASS: BODY_NONE, BODY_LENGTH or BODY_CHUNKED */
     uint64_t content_length;
-    struct span client_ip; /* appended to X-Forwarded-For; empty: not */
+    struct span client_ip; /* as struct peer has it: appended to X-Forwarded-For where it is an address */
 };
 
 /* Whether `request` has a field by which an origin may answer differently, and that no key tells apart

@@ -2,8 +2,8 @@
 
 #include "common/err.h"
 
-/* Who may use the shield at all: by address and by a secret, both where both are set. They are the running
- * configuration's, so that a reload holds for connections that are open. */
+/* Who may use the shield at all, by address and by a secret, both where both are set; and whose word is
+ * passed on. They are the running configuration's, so that a reload holds for connections that are open. */
 
 bool access_has_address(const struct exchange *ex)
 {
@@ -25,9 +25,18 @@ static bool take_secret(struct exchange *ex)
     return ex->config->edge_secrets == NULL || (once && tokens_allow(ex->config->edge_secrets, value));
 }
 
+/* Nobody but a trusted edge is heard about who asked it: no origin, and no key or Vary either. */
+static void drop_hearsay(struct exchange *ex)
+{
+    if (http_has(&ex->head, FIELD_X_FORWARDED_FOR) &&
+        !config_cidrs_have(&ex->config->edges_trusted, &ex->peer->addr))
+        http_remove(&ex->head, FIELD_X_FORWARDED_FOR);
+}
+
 int access_check(struct exchange *ex)
 {
     bool has_secret = take_secret(ex);
+    drop_hearsay(ex);
     if (!access_has_address(ex))
         return ERR_FORBIDDEN;
     return has_secret ? 0 : ERR_EDGE_SECRET;

@@ -162,8 +162,8 @@ void interim_invite(struct exchange *ex);
 void invalidate_after(struct exchange *ex);
 
 /* ---- access.c: who may ask ---- */
-/* Take the edge's secret out of the head, before anything else looks at it. Returns 0, ERR_FORBIDDEN
- * (edges.allow) or ERR_EDGE_SECRET. */
+/* Take out of the head, before anything else looks at it, the edge's secret, and X-Forwarded-For unless it is
+ * from an edge in edges.trusted. Returns 0, ERR_FORBIDDEN (edges.allow) or ERR_EDGE_SECRET. */
 int access_check(struct exchange *ex);
 bool access_has_address(const struct exchange *ex); /* as far as edges.allow goes */
 

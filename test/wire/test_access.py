@@ -239,6 +239,53 @@ def test_http_1_0_without_a_host(lab):
     assert lab.ask(shield, "/x", host="edge.test", version="1.0").status == 200
 
 
+# ---- X-Forwarded-For ----
+
+GIVEN = [("X-Forwarded-For", "192.0.2.1"), ("x-forwarded-for", "198.51.100.7")]
+
+
+def forwarded_for(lab, origin, shield, source=None, method="GET", headers=(), target=None):
+    target = target or f"/{origin.count()}"
+    assert ask_from(lab, shield, source, target, method, headers=headers).status == 200
+    return origin.requests()[-1].fields.all("X-Forwarded-For")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+@pytest.mark.parametrize("route", ["{}", "{ cache: off }"])
+def test_x_forwarded_for_of_trusted_edges_only(lab, tmp_path, method, route):
+    origin = lab.origin().on_all(Reply("x", Cache_Control="max-age=60"))
+    path = tmp_path / "shield.yaml"
+    path.write_text(f"edges: {{ trusted: [127.0.0.9/32] }}\nroutes: [{route}]\n")
+    shield = lab.shield(origin, args=["-c", path])
+    for headers in (GIVEN, GIVEN[:1], [("X-Forwarded-For", "")], []):
+        assert forwarded_for(lab, origin, shield, "127.0.0.1", method, headers) == ["127.0.0.1"]
+        kept = [value for _, value in headers if value]
+        assert forwarded_for(lab, origin, shield, "127.0.0.9", method, headers) == [", ".join(kept + ["127.0.0.9"])]
+
+
+@pytest.mark.parametrize("trusted, passed", [([], []), (["unix:"], ["192.0.2.1", "198.51.100.7"])])
+def test_x_forwarded_for_over_a_unix_socket(lab, tmp_path, trusted, passed):
+    origin = lab.origin().on_all(Reply("x", Cache_Control="max-age=60"))
+    where = str(tmp_path / "s")
+    shield = lab.shield(origin, listen=[f"unix:{where}"], sets={"edges.trusted": ",".join(trusted)} if trusted else None)
+    assert lab.client(where).ask("/x", headers=GIVEN).status == 200
+    assert origin.requests()[-1].fields.all("X-Forwarded-For") == passed
+
+
+@pytest.mark.parametrize("route, vary", [("{ key: { headers: [x-forwarded-for] } }", {}), ("{}", {"Vary": "X-Forwarded-For"})])
+def test_what_is_not_passed_on_makes_no_key(lab, tmp_path, route, vary):
+    origin = lab.origin().on("/x", cacheable("hello", **vary))
+    path = tmp_path / "shield.yaml"
+    path.write_text(f"edges: {{ trusted: [127.0.0.9] }}\nroutes: [{route}]\n")
+    shield = lab.shield(origin, args=["-c", path])
+    assert ask_from(lab, shield, "127.0.0.1", headers=[("X-Forwarded-For", "192.0.2.1")]).cache["fwd"] == "miss"
+    assert ask_from(lab, shield, "127.0.0.1", headers=[("X-Forwarded-For", "192.0.2.2")]).cache["hit"]
+    _, text, _ = shield.admin_get("/explain?url=http://edge.test/x&header=X-Forwarded-For:%20192.0.2.3")
+    assert json.loads(text)["would"] == "hit"
+    assert ask_from(lab, shield, "127.0.0.9", headers=[("X-Forwarded-For", "192.0.2.1")]).cache["fwd"] != "hit"
+    assert origin.count() == 2
+
+
 # ---- purge.allow ----
 
 def test_purge_is_not_for_everybody(lab):

@@ -182,14 +182,15 @@ int disk_order_decode(struct span record, struct disk_order *out)
 enum {
     META_NUMBERS_BYTES = 5 * 8 + 2 * 4,   /* id to chunk_bytes, purge number */
     META_FACTS_BYTES = 7 * 8 + 2 * 4 + 8, /* and the key hash */
-    META_LENGTHS_BYTES = 5 * 4,
+    META_LENGTHS_BYTES = 6 * 4,
     META_FIXED_BYTES = HEADER_BYTES + META_NUMBERS_BYTES + META_FACTS_BYTES + META_LENGTHS_BYTES,
 };
 
 size_t disk_meta_size(const struct disk_meta *m)
 {
     const struct stored_head_parts *h = &m->head;
-    return META_FIXED_BYTES + h->key.len + h->names.len + h->variant.len + h->block.len + m->tail.len;
+    return META_FIXED_BYTES + h->key.len + h->names.len + h->variant.len + h->tags.len + h->block.len +
+           m->tail.len;
 }
 
 static char *put_facts(char *at, const struct response_facts *f)
@@ -234,11 +235,13 @@ void disk_meta_encode(const struct disk_meta *m, uint64_t seed, char *out)
     at = put32(at, (uint32_t)h->key.len);
     at = put32(at, (uint32_t)h->names.len);
     at = put32(at, (uint32_t)h->variant.len);
+    at = put32(at, (uint32_t)h->tags.len);
     at = put32(at, (uint32_t)h->block.len);
     at = put32(at, (uint32_t)m->tail.len);
     at = put_span(at, h->key);
     at = put_span(at, h->names);
     at = put_span(at, h->variant);
+    at = put_span(at, h->tags);
     at = put_span(at, h->block);
     at = put_span(at, m->tail);
     ENSURE(at == out + disk_meta_size(m));
@@ -269,13 +272,14 @@ int disk_meta_decode(struct span record, uint64_t seed, uint64_t id, struct disk
     out->chunk_bytes = take32(&at);
     take_facts(&at, &h->facts);
     h->key_hash = take64(&at);
-    uint64_t key = take32(&at), names = take32(&at), variant = take32(&at), block = take32(&at),
-             tail = take32(&at);
-    if (key + names + variant + block + tail != record.len - META_FIXED_BYTES)
+    uint64_t key = take32(&at), names = take32(&at), variant = take32(&at), tags = take32(&at),
+             block = take32(&at), tail = take32(&at);
+    if (key + names + variant + tags + block + tail != record.len - META_FIXED_BYTES)
         return ERR_CORRUPT;
     h->key = take_span(&at, key);
     h->names = take_span(&at, names);
     h->variant = take_span(&at, variant);
+    h->tags = take_span(&at, tags);
     h->block = take_span(&at, block);
     out->tail = take_span(&at, tail);
     return out->id == id && meta_makes_sense(out) ? 0 : ERR_CORRUPT;

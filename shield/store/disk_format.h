@@ -6,10 +6,13 @@
  *   info    "info"         what the file is: format version, hash seed, purge numbers, counters
  *   index   hash128(key)   the primary key, and its variants, newest first: object id, names, variant key
  *   meta    id             one object: facts, lengths, place in the eviction order, key, names, variant,
- * head, tail chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of
- * free pages piece, sum64   that was long enough small,  sequence       id, key hash, bytes: the two queues
- * of the eviction order, oldest first main loose   id             nothing points to this body: it is being
- * written, or was replaced while readers may be on it. What is left of these is deleted after the next start
+ *                          tags, head, tail
+ *   chunks  id, index,     the bytes of one chunk; in several pieces where the file had no run of free
+ *           piece, sum64   pages that was long enough
+ *   small,  sequence       id, key hash, bytes: the two queues of the eviction order, oldest first
+ *   main
+ *   loose   id             nothing points to this body: it is being written, or was replaced while readers
+ *                          may be on it. What is left of these is deleted after the next start
  *   purges  number, index  one thing that was purged by the order of that number
  *
  * An object's id is given out once and never again, also after a crash. meta and index are written in the

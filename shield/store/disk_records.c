@@ -288,6 +288,7 @@ static struct stored_head_parts parts_of(const struct stored_head *h)
                                       .key = h->key,
                                       .names = h->names,
                                       .variant = h->variant,
+                                      .tags = h->tags,
                                       .purge_number = h->purge_number,
                                       .key_hash = h->key_hash};
 }

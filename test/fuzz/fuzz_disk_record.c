@@ -30,6 +30,7 @@ static void try_meta(struct span record)
     inside(m.head.key, record);
     inside(m.head.names, record);
     inside(m.head.variant, record);
+    inside(m.head.tags, record);
     inside(m.head.block, record);
     inside(m.tail, record);
     REQUIRE(disk_meta_size(&m) == record.len);

@@ -168,6 +168,7 @@ static inline struct stored_head *head_of(const struct rig *r, const struct thin
         .key = span_of(t->key),
         .names = span_of(names),
         .variant = buf_span(&variant),
+        .tags = SPAN("tag-hash"),
         .key_hash = rig_hash(t->key),
     };
     struct stored_head *h = stored_head_new(&parts);
@@ -297,6 +298,7 @@ static inline void rig_expect(struct rig *r, const struct thing *t)
     assert_true(span_eq(object_head(o)->key, want->key));
     assert_true(span_eq(object_head(o)->names, want->names));
     assert_true(span_eq(object_head(o)->variant, want->variant));
+    assert_true(span_eq(object_head(o)->tags, want->tags));
     assert_memory_equal(&object_head(o)->facts, &want->facts, sizeof want->facts);
     assert_int_equal(object_head(o)->key_hash, want->key_hash);
     stored_head_unref(&want);

@@ -32,6 +32,7 @@ static struct disk_meta a_meta(void)
                  .key = SPAN("default\nhost\n/"),
                  .names = SPAN("accept,x"),
                  .variant = SPAN("\1\0\0\0a"),
+                 .tags = SPAN("12345678"),
                  .purge_number = 99,
                  .key_hash = UINT64_MAX},
         .tail = SPAN("xyz"),
@@ -63,6 +64,7 @@ static void meta_reads_back(void **state)
     assert_true(span_eq(back.head.key, m.head.key));
     assert_true(span_eq(back.head.names, m.head.names));
     assert_true(span_eq(back.head.variant, m.head.variant));
+    assert_true(span_eq(back.head.tags, m.head.tags));
     assert_true(span_eq(back.tail, m.tail));
 }
 

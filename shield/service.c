@@ -235,6 +235,7 @@ static int open_store(struct service *s)
         .size_bytes = cfg->store_size,
         .queue_max_bytes = cfg->flight.max_bytes_total / 2,
         .readers = STORE_READERS,
+        .keep_purges_ms = cfg->store_keep_purges_ms,
         .config = s->first_config,
         .may_evict = cache_may_evict,
         .ctx = s->cache,

@@ -153,6 +153,7 @@ struct config {
 
     char *store_path; /* "": memory only */
     uint64_t store_size, store_ram;
+    uint64_t store_keep_purges_ms;
     uint64_t store_object_max; /* 0: a quarter of the tier that would hold it */
 
     struct config_origin origins[CONFIG_MAX_ORIGINS]; /* "default" is [0], the others as first named */

@@ -60,6 +60,8 @@ const struct directive directives[] = {
       "Memory for stored bodies; the rest lives on disk." },
     { "store.object_max", D_BYTES, AT(store_object_max), "auto", "1", "16t", D_LIVE, "auto",
       "The largest object that is kept; auto is a quarter of the tier that would hold it." },
+    { "store.keep_purges", D_TIME, AT(store_keep_purges_ms), "1h", "0", "1y", D_RESTART, NULL,
+      "How long a purge is remembered at least; then what is stored is held against it and it is forgotten." },
 
     { "client.idle_timeout", D_TIME, AT(client.idle_timeout_ms), "60s", "1ms", "1d", D_LIVE, NULL,
       "How long a connection may stay open between requests." },

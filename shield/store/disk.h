@@ -23,6 +23,7 @@ struct disk_options {
     uint64_t size_bytes;         /* of the map: the file never grows beyond it */
     uint64_t queue_max_bytes;    /* chunks waiting for the writer; beyond it new fills are shed */
     unsigned readers;            /* reader threads */
+    uint64_t keep_purges_ms;     /* how long a record of a purge is not forgotten */
     const struct config *config; /* for policy_vary_key and cache.max_variants; outlives the disk */
     /* Asked on the writer thread before a record is evicted: false keeps it for now (a reader has it open, a
      * flight works on its key). True also means: memory has forgotten that it is on disk. Takes no lock that
@@ -129,6 +130,26 @@ int disk_purge_add(struct disk *d, const struct purge_record *records, size_t n,
  * before loops run: after disk_open the log is known to be whole. Returns 0, ERR_IO, or the first error of
  * `take`. */
 int disk_purge_load(struct disk *d, int (*take)(void *ctx, const struct purge_record *r), void *ctx);
+
+/* What the store asks about purges, on the writer's thread; none of it may block. */
+enum disk_verdict {
+    DISK_KEEP,
+    DISK_STALE, /* since *since_ms, wall clock */
+    DISK_GONE,
+};
+struct disk_judge {
+    uint64_t (*newest)(void *ctx); /* the number up to which judge knows all */
+    enum disk_verdict (*judge)(void *ctx, const struct stored_head_parts *head, int64_t *since_ms);
+    /* No response on disk is older than `oldest`, and records up to there leave the log. What was read before
+     * may still be on its way. */
+    void (*forget)(void *ctx, uint64_t oldest);
+    void *ctx;
+};
+
+/* From now on records that are old enough are forgotten: in the writer's idle time all that is stored is held
+ * against the log, and what is purged goes. Responses that were read carry the number up to which that was
+ * done, where it is higher than their own; what comes to be stored with a lower one is not. */
+void disk_set_judge(struct disk *d, const struct disk_judge *judge);
 
 /* The highest number that was ever put into the log, forgotten ones included; 0: none. Any thread. */
 uint64_t disk_purge_newest(const struct disk *d);

@@ -44,6 +44,8 @@ static int drop_fill(struct disk_txn *t, struct batch_item *item, struct disk_fi
 static int write_fill(struct disk_txn *t, struct batch_item *item, struct disk_fill *f)
 {
     bool missing = false, unwanted = item->is_last && (object_flags(f->object) & OBJECT_UNWANTED);
+    if (item->is_last && object_head(renewed_of(f))->purge_number < t->info.purge_floor)
+        disk_fill_shed(t->d, f); /* purges that it was never held against may have been forgotten */
     if (f->aborted || unwanted || atomic_load(&f->shed))
         return drop_fill(t, item, f);
     if (f->id == 0) {

@@ -10,6 +10,7 @@
  *   disk_evict.c    room in the file: S3-FIFO order, marks, ghosts
  *   disk_reader.c   the reader threads: get, load
  *   disk_purge.c    the log of purges
+ *   disk_sweep.c    how old purges are forgotten
  *   disk_file.c     the LMDB environment: open, set aside
  *   disk_lock.c     who owns the directory, and whether purges are missing in it
  *   disk_crash.c    remembers that a store thread died in the file
@@ -36,8 +37,9 @@ enum {
     DISK_DELETE_SLOTS = 1 << 16,
     DISK_LOAD_BUCKETS = 64,
     DISK_SEEN_SLOTS = 4096,
-    DISK_EVICT_STEPS = 8192, /* entries that one transaction looks at */
-    DISK_PURGE_PAGES = 64,   /* kept free for a commit of purges */
+    DISK_EVICT_STEPS = 8192,  /* entries that one transaction looks at */
+    DISK_PURGE_PAGES = 64,    /* kept free for a commit of purges */
+    DISK_PURGES_MANY = 50000, /* records that are not kept for their age alone */
     DISK_MAX_PATH = 4096,
 };
 
@@ -205,6 +207,15 @@ enum disk_trouble_kind {
 #undef X
 };
 
+/* A pass over all objects; the writer's. See disk_sweep.c. */
+struct disk_sweep {
+    bool is_running;
+    uint64_t upto;          /* the number that the floor rises to */
+    uint64_t next_id;       /* objects below have been looked at */
+    uint64_t lowest_stored; /* number of what was stored meanwhile */
+    uint64_t begun_ms, rest_until_ms, look_at_ms;
+};
+
 /* ---- the disk ---- */
 
 struct disk {
@@ -227,6 +238,8 @@ struct disk {
     pthread_t writer;
     struct list_node purges; /* struct disk_purge_op: not taken by the writer yet */
     bool purges_due;
+    struct disk_judge judge;
+    atomic_bool has_judge;
 
     _Atomic uint64_t purge_newest;
     _Atomic uint64_t
@@ -250,6 +263,7 @@ struct disk {
     struct list_node behind; /* struct disk_purge_op: not in the log yet */
     uint64_t n_behind;       /* their records */
     bool behind_marked;      /* the next process would know */
+    struct disk_sweep sweep;
 
     struct orphans orphans;
 
@@ -299,6 +313,10 @@ bool disk_was_read(struct disk *d, uint64_t id, uint64_t within_ms);
 /* ---- disk_records.c: what a write transaction does to objects ---- */
 
 int disk_put_chunk(struct disk_txn *t, uint64_t id, uint32_t index, struct span bytes);
+/* `out` points into the file: good until the next write. What does not decode is MDB_NOTFOUND. */
+int disk_get_meta(struct disk_txn *t, uint64_t id, struct disk_meta *out);
+/* `m` may point into the record that is being replaced. */
+int disk_put_changed_meta(struct disk_txn *t, const struct disk_meta *m);
 /* The last chunk if it is a partial one, meta, order and index of a body whose full chunks are written. An
  * older object of the key and variant is replaced. */
 int disk_put_object(struct disk_txn *t, uint64_t id, struct object *o, bool was_loose);
@@ -307,6 +325,8 @@ int disk_rewrite_head(struct disk_txn *t, struct object *o);
 int disk_set_place(struct disk_txn *t, uint64_t id, enum disk_queue queue, uint64_t seq);
 int disk_delete_key(struct disk_txn *t, struct span key);
 int disk_drop_record(struct disk_txn *t, const struct disk_drop_op *op);
+/* The object leaves index and order, its body too unless somebody reads it. */
+int disk_release_object(struct disk_txn *t, uint64_t id);
 /* Index entry, meta and chunks of an object that has left the order. */
 int disk_delete_object(struct disk_txn *t, uint64_t id);
 /* meta, chunks and the mark in `loose` of what nothing points to. */
@@ -336,6 +356,11 @@ int disk_purges_commit(struct disk *d, struct batch *unused);
 void disk_purges_committed(struct disk *d);
 void disk_purges_failed(struct disk *d, int rc);
 void disk_purges_free(struct disk *d);
+
+/* ---- disk_sweep.c ---- */
+
+uint64_t disk_sweep_at(const struct disk *d); /* when there may be work for it, monotonic; or UINT64_MAX */
+int disk_sweep(struct disk *d);               /* some of it, if it is time: 0, or the LMDB code */
 
 /* ---- disk_evict.c ---- */
 

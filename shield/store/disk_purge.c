@@ -75,7 +75,8 @@ uint64_t disk_purge_newest(const struct disk *d)
 
 /* ---- reading ---- */
 
-static int each_record(struct disk_file *f, MDB_txn *txn,
+/* All that is in the log goes into `sums`, what is not about to be forgotten to `take`. */
+static int each_record(const struct disk_file *f, MDB_txn *txn, uint64_t floor,
                        int (*take)(void *ctx, const struct purge_record *r), void *ctx,
                        struct disk_info *sums)
 {
@@ -94,7 +95,7 @@ static int each_record(struct disk_file *f, MDB_txn *txn,
         sums->purges++;
         sums->purges_sum ^= sum;
         sums->purge_number = r.number;
-        if (take != NULL)
+        if (take != NULL && r.number > floor)
             err = take(ctx, &r);
     }
     mdb_cursor_close(c);
@@ -104,7 +105,7 @@ static int each_record(struct disk_file *f, MDB_txn *txn,
 bool disk_purges_verify(struct disk_file *f, MDB_txn *txn)
 {
     struct disk_info sums = {0};
-    return each_record(f, txn, NULL, NULL, &sums) == 0 && sums.purges == f->info.purges &&
+    return each_record(f, txn, 0, NULL, NULL, &sums) == 0 && sums.purges == f->info.purges &&
            sums.purges_sum == f->info.purges_sum && sums.purge_number <= f->info.purge_number;
 }
 
@@ -115,7 +116,7 @@ int disk_purge_load(struct disk *d, int (*take)(void *ctx, const struct purge_re
     pthread_rwlock_rdlock(&d->file_lock);
     int err = ERR_IO;
     if (d->file.env != NULL && mdb_txn_begin(d->file.env, NULL, MDB_RDONLY, &txn) == 0) {
-        err = each_record(&d->file, txn, take, ctx, &sums);
+        err = each_record(&d->file, txn, atomic_load(&d->purge_floor), take, ctx, &sums);
         mdb_txn_abort(txn);
     }
     pthread_rwlock_unlock(&d->file_lock);

@@ -13,6 +13,7 @@
 struct read_txn {
     struct disk *d;
     MDB_txn *txn;
+    uint64_t purge_floor; /* from before it began: what that floor says, holds for all that it sees */
 };
 
 /* ---- what does not verify ---- */
@@ -66,7 +67,10 @@ static int read_meta(struct read_txn *t, uint64_t id, struct disk_meta *out)
     int rc = mdb_get(t->txn, t->d->file.meta, &key, &value);
     if (rc != 0)
         return report_rc(t->d, rc);
-    return disk_meta_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, id, out);
+    int err = disk_meta_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, id, out);
+    if (err == 0)
+        out->head.purge_number = MAX(out->head.purge_number, t->purge_floor);
+    return err;
 }
 
 /* One read from the device instead of one per page fault. */
@@ -303,7 +307,7 @@ static int load(struct read_txn *t, struct disk_load *job)
 
 static int begin(struct disk *d, struct read_txn *t)
 {
-    *t = (struct read_txn){.d = d};
+    *t = (struct read_txn){.d = d, .purge_floor = atomic_load(&d->purge_floor)};
     if (d->file.env == NULL)
         return ERR_IO;
     return report_rc(d, mdb_txn_begin(d->file.env, NULL, MDB_RDONLY, &t->txn));

@@ -12,8 +12,7 @@ static struct span span_of_val(MDB_val v)
 
 /* ---- meta ---- */
 
-/* `out` points into the file: good until the next write. What does not decode is MDB_NOTFOUND. */
-static int get_meta(struct disk_txn *t, uint64_t id, struct disk_meta *out)
+int disk_get_meta(struct disk_txn *t, uint64_t id, struct disk_meta *out)
 {
     char id_key[DISK_ID_KEY_BYTES];
     disk_id_key(id, id_key);
@@ -35,8 +34,7 @@ static int put_new_meta(struct disk_txn *t, const struct disk_meta *m)
     return rc;
 }
 
-/* `m` may point into the record that is being replaced. */
-static int put_changed_meta(struct disk_txn *t, const struct disk_meta *m)
+int disk_put_changed_meta(struct disk_txn *t, const struct disk_meta *m)
 {
     char id_key[DISK_ID_KEY_BYTES];
     size_t n = disk_meta_size(m);
@@ -52,12 +50,12 @@ static int put_changed_meta(struct disk_txn *t, const struct disk_meta *m)
 int disk_set_place(struct disk_txn *t, uint64_t id, enum disk_queue queue, uint64_t seq)
 {
     struct disk_meta m;
-    int rc = get_meta(t, id, &m);
+    int rc = disk_get_meta(t, id, &m);
     if (rc != 0)
         return rc;
     m.queue = queue;
     m.seq = seq;
-    return put_changed_meta(t, &m);
+    return disk_put_changed_meta(t, &m);
 }
 
 /* ---- bodies ---- */
@@ -145,7 +143,7 @@ int disk_delete_body(struct disk_txn *t, uint64_t id)
 static int release_body(struct disk_txn *t, uint64_t id)
 {
     struct disk_meta m;
-    int rc = get_meta(t, id, &m);
+    int rc = disk_get_meta(t, id, &m);
     if (rc == MDB_NOTFOUND)
         return disk_delete_body(t, id); /* the order forgets it when it comes to it */
     if (rc != 0)
@@ -320,6 +318,7 @@ int disk_put_object(struct disk_txn *t, uint64_t id, struct object *o, bool was_
     int rc = put_last_chunk(t, &m, o, &last);
     if (rc != 0)
         goto let_go;
+    t->d->sweep.lowest_stored = MIN(t->d->sweep.lowest_stored, h->purge_number);
     m.bytes += disk_meta_size(&m) + RECORDS_BYTES;
     m.queue = disk_marks_admit(t->d->marks, h->key_hash);
     rc = disk_order_put(t, (enum disk_queue)m.queue, &(struct disk_order){id, h->key_hash, m.bytes}, &m.seq);
@@ -352,26 +351,40 @@ int disk_rewrite_head(struct disk_txn *t, struct object *o)
 {
     const struct stored_head *h = object_head(o);
     struct disk_meta m;
-    int rc = get_meta(t, object_disk_id(o), &m);
+    int rc = disk_get_meta(t, object_disk_id(o), &m);
     if (rc != 0 || !span_eq(m.head.key, h->key))
         return rc == MDB_NOTFOUND ? 0 : rc; /* evicted or replaced meanwhile */
+    if (h->purge_number < t->info.purge_floor)
+        return 0; /* what the sweep has changed in the record is newer */
     bool varies_else = !span_eq(m.head.names, h->names) || !span_eq(m.head.variant, h->variant);
     if (varies_else)
         rc = index_has(t, h->key, m.id, &varies_else);
     if (rc != 0)
         return rc;
     m.head = parts_of(h);
-    rc = put_changed_meta(t, &m);
+    rc = disk_put_changed_meta(t, &m);
     if (rc == 0 && varies_else)
         rc = put_variant(t, h->key, &(struct disk_variant){m.id, h->names, h->variant});
     return rc;
+}
+
+int disk_release_object(struct disk_txn *t, uint64_t id)
+{
+    char index_key[DISK_INDEX_KEY_BYTES];
+    struct disk_meta m;
+    int rc = disk_get_meta(t, id, &m);
+    if (rc != 0)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    disk_index_key(t->info.seed, m.head.key, index_key);
+    rc = remove_variant(t, index_key, id);
+    return rc == 0 ? release_body(t, id) : rc;
 }
 
 int disk_delete_object(struct disk_txn *t, uint64_t id)
 {
     char index_key[DISK_INDEX_KEY_BYTES];
     struct disk_meta m;
-    int rc = get_meta(t, id, &m);
+    int rc = disk_get_meta(t, id, &m);
     if (rc == 0) {
         disk_index_key(t->info.seed, m.head.key, index_key);
         rc = remove_variant(t, index_key, id);
@@ -387,7 +400,7 @@ int disk_drop_record(struct disk_txn *t, const struct disk_drop_op *op)
     int rc = remove_variant(t, op->index_key, op->id);
     if (rc != 0)
         return rc;
-    rc = get_meta(t, op->id, &m);
+    rc = disk_get_meta(t, op->id, &m);
     if (rc == 0)
         rc = disk_order_remove(t, (enum disk_queue)m.queue, m.seq);
     return rc == 0 || rc == MDB_NOTFOUND ? disk_delete_body(t, op->id) : rc;

@@ -208,6 +208,7 @@ static void forget_written(struct disk *d)
     }
     pthread_mutex_unlock(&d->lock);
     d->orphans.n = 0;
+    d->sweep = (struct disk_sweep){.is_running = false};
 }
 
 /* Close the file and open it, or a new one, in its place. */
@@ -264,6 +265,8 @@ static void write_purges(struct disk *d)
     bool lost = atomic_exchange(&d->purges_lost, false);
     if (lost)
         lost = !reopen(d, "purges were ordered that its log does not have");
+    if (!lost && list_empty(&d->behind) && !atomic_load(&d->purges_behind))
+        return;
     int rc = lost ? EIO : commit_on_file(d, disk_purges_commit, NULL);
     if (rc == 0) {
         disk_purges_committed(d);
@@ -354,6 +357,8 @@ static uint64_t background(struct disk *d)
     if (!catch_up_with_purges(d))
         return d->retry_at_ms;
     int rc = tidy(d, &next_ms);
+    if (rc == 0)
+        rc = disk_sweep(d);
     if (rc == 0) {
         leave_trouble(d);
         return next_ms;
@@ -370,6 +375,7 @@ static uint64_t earliest(const struct disk *d, uint64_t planned_ms)
 {
     if (in_trouble(d))
         return MIN(planned_ms, d->retry_at_ms);
+    planned_ms = MIN(planned_ms, disk_sweep_at(d));
     if (d->orphans.n > 0)
         return MIN(planned_ms, clock_mono_ms() + ORPHANS_MS);
     return planned_ms;

@@ -124,6 +124,7 @@ struct thing {
     const char *value;   /* of the request field of that name */
     bool unknown_length; /* until it is sealed */
     bool not_resident;
+    uint64_t purge_number;
 };
 
 static inline uint64_t salt_of(const struct thing *t)
@@ -169,6 +170,7 @@ static inline struct stored_head *head_of(const struct rig *r, const struct thin
         .names = span_of(names),
         .variant = buf_span(&variant),
         .tags = SPAN("tag-hash"),
+        .purge_number = t->purge_number,
         .key_hash = rig_hash(t->key),
     };
     struct stored_head *h = stored_head_new(&parts);

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "shield/store/disk_format.h"
 #include "test/unit/disk_rig.h"
@@ -277,7 +278,7 @@ static void a_stop_behind_sets_the_file_aside(void **state)
 
 static void damaged_log_is_set_aside(struct rig *r, void (*damage)(char *at, void *ctx), const char *what)
 {
-    struct thing t = {.key = "k", .bytes = 50000};
+    struct thing t = {.key = "k", .bytes = 50000, .purge_number = 11};
     int changed = 0;
     const struct purge_record records[] = {
         {.number = 11, .kind = PURGE_TAG, .what = SPAN("a-very-rare-tag")},
@@ -325,6 +326,190 @@ static void a_lost_record_sets_it_aside(void **state)
     damaged_log_is_set_aside(*state, drop_last_node, "another-rare-tag");
 }
 
+/* ---- forgetting ---- */
+
+/* A log in memory: everything whose key begins with "gone" or "stale" is purged by the number `purged`. */
+static struct {
+    _Atomic uint64_t newest, purged, forgotten;
+    atomic_int judged;
+} fake;
+
+static uint64_t fake_newest(void *ctx)
+{
+    return fake.newest;
+}
+
+static enum disk_verdict fake_judge(void *ctx, const struct stored_head_parts *head, int64_t *since_ms)
+{
+    atomic_fetch_add(&fake.judged, 1);
+    *since_ms = 12000;
+    if (head->purge_number >= fake.purged)
+        return DISK_KEEP;
+    if (span_starts(head->key, SPAN("gone")))
+        return DISK_GONE;
+    return span_starts(head->key, SPAN("stale")) ? DISK_STALE : DISK_KEEP;
+}
+
+static void fake_forget(void *ctx, uint64_t oldest)
+{
+    fake.forgotten = oldest;
+}
+
+static bool all_forgotten(const void *number)
+{
+    return fake.forgotten >= *(const uint64_t *)number;
+}
+
+static void open_judged(struct rig *r, uint64_t newest, uint64_t purged)
+{
+    fake.newest = newest;
+    fake.purged = purged;
+    fake.forgotten = 0;
+    fake.judged = 0;
+    rig_open(r);
+    disk_set_judge(r->disk, &(struct disk_judge){fake_newest, fake_judge, fake_forget, NULL});
+}
+
+static void until_forgotten(struct rig *r, uint64_t number)
+{
+    rig_until(all_forgotten, &number);
+}
+
+static int64_t lifetime_of(struct rig *r, const char *key, uint64_t *number)
+{
+    int err;
+    struct object *o = rig_get(r, key, &err);
+    assert_non_null(o);
+    int64_t lifetime_ms = object_head(o)->facts.lifetime_ms;
+    *number = object_head(o)->purge_number;
+    object_unref(&o);
+    return lifetime_ms;
+}
+
+static void what_is_purged_goes_and_records_are_forgotten(void **state)
+{
+    struct rig *r = *state;
+    uint64_t number;
+    enum { N = 300 };
+    rig_open(r);
+    for (unsigned i = 0; i < N; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s%u", i % 3 == 0 ? "gone" : i % 3 == 1 ? "stale" : "kept", i);
+        struct thing t = {.key = key, .bytes = 3000, .purge_number = i % 2};
+        rig_store(r, &t);
+    }
+    rig_settle();
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_int_equal(add_one(r, i), 0);
+    disk_close(&r->disk);
+
+    open_judged(r, 5, 4);
+    until_forgotten(r, 5);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(metrics_total(METRIC_STORE_OBJECTS), N / 3 * 2);
+        rig_expect_miss(r, "gone0");
+        assert_int_equal(lifetime_of(r, "stale1", &number), 10000); /* from 2000 to 12000 */
+        assert_int_equal(number, 5);
+        assert_int_equal(lifetime_of(r, "kept299", &number), 60000);
+        assert_int_equal(number, 5);
+        assert_int_equal(load(r).n, 0);
+        assert_int_equal(disk_purge_newest(r->disk), 5);
+        rig_reopen(r);
+    }
+}
+
+/* What memory does not know of yet is not held against anything. */
+static void the_floor_stays_below_what_memory_knows(void **state)
+{
+    struct rig *r = *state;
+    open_judged(r, 2, 0);
+    for (uint64_t i = 1; i <= 4; i++)
+        assert_int_equal(add_one(r, i), 0);
+    until_forgotten(r, 2);
+    assert_int_equal(load(r).n, 2);
+    fake.newest = 4;
+    until_forgotten(r, 4);
+}
+
+static void a_paced_record_stays_until_its_end(void **state)
+{
+    struct rig *r = *state;
+    struct purge_record records[] = {a_record(1), a_record(2), a_record(2), a_record(3)};
+    records[1].at_ms = records[2].at_ms = (int64_t)time(NULL) * 1000;
+    records[2].over_ms = 3600000;
+    open_judged(r, 3, 0);
+    assert_int_equal(add(r, records, 4), 0);
+    until_forgotten(r, 1);
+    struct loaded all = load(r);
+    assert_true(all.n >= 3);
+    assert_int_equal(all.records[all.n - 3].number, 2);
+}
+
+static void records_are_kept_for_their_time(void **state)
+{
+    struct rig *r = *state;
+    struct purge_record records[] = {a_record(1), a_record(2)};
+    r->opt.keep_purges_ms = 3600000;
+    records[1].at_ms = (int64_t)time(NULL) * 1000;
+    rig_open(r);
+    assert_int_equal(add(r, records, 2), 0);
+    disk_close(&r->disk);
+    open_judged(r, 2, 0);
+    until_forgotten(r, 1);
+    assert_int_equal(fake.forgotten, 1);
+}
+
+/* A fetch that began before holds the floor back while it is being stored, and is refused when it comes
+ * later.
+ */
+static void the_floor_stays_below_what_is_being_stored(void **state)
+{
+    struct rig *r = *state;
+    struct thing early = {.key = "early", .bytes = 300000, .purge_number = 2},
+                 late = {.key = "late", .bytes = 1000, .purge_number = 2},
+                 later = {.key = "later", .bytes = 1000, .purge_number = 4};
+    open_judged(r, 4, 0);
+    struct object *o = object_begin(r, &early);
+    assert_int_equal(disk_fill_begin(r->disk, o), 0);
+    object_grow(r, o, &early, 200000);
+    for (uint64_t i = 1; i <= 4; i++)
+        assert_int_equal(add_one(r, i), 0);
+    until_forgotten(r, 2);
+    assert_int_equal(fake.forgotten, 2);
+    object_grow(r, o, &early, early.bytes);
+    object_seal(o);
+    disk_fill_seal(r->disk, o);
+    object_unref(&o);
+    rig_settle();
+    uint64_t number;
+    lifetime_of(r, "early", &number);
+    assert_true(number >= 2);
+    until_forgotten(r, 4);
+    int64_t shed = metrics_total(METRIC_STORE_SHED);
+    rig_store(r, &late);
+    rig_store(r, &later);
+    rig_settle();
+    rig_expect_miss(r, "late");
+    assert_int_equal(metrics_total(METRIC_STORE_SHED), shed + 1);
+    lifetime_of(r, "later", &number);
+    assert_int_equal(number, 4);
+}
+
+/* What a purge of the old file named, could come to be stored in the new one. */
+static void a_new_file_takes_nothing_from_before(void **state)
+{
+    struct rig *r = *state;
+    struct thing before = {.key = "before", .bytes = 1000, .purge_number = 1};
+    damaged_log_is_set_aside(r, flip_bit, "a-very-rare-tag");
+    rig_store(r, &before);
+    rig_settle();
+    rig_expect_miss(r, "before");
+    before.purge_number = 11;
+    rig_store(r, &before);
+    rig_settle();
+    rig_expect(r, &before);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -338,6 +523,12 @@ int main(void)
         T(a_stop_behind_sets_the_file_aside),
         T(a_flipped_bit_in_the_log_sets_it_aside),
         T(a_lost_record_sets_it_aside),
+        T(what_is_purged_goes_and_records_are_forgotten),
+        T(the_floor_stays_below_what_memory_knows),
+        T(a_paced_record_stays_until_its_end),
+        T(records_are_kept_for_their_time),
+        T(the_floor_stays_below_what_is_being_stored),
+        T(a_new_file_takes_nothing_from_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,7 @@ struct disk_delete_op {
 
 struct disk_drop_op {
     struct disk_op op;
-    uint64_t id;
+    uint64_t id, key_hash;
     char index_key[DISK_INDEX_KEY_BYTES];
     bool whole_key; /* the index record itself is bad */
 };
@@ -247,8 +247,8 @@ struct disk {
     atomic_bool purges_behind; /* the log lacks some: nothing is found on disk */
     atomic_bool purges_lost;   /* and cannot get them any more: the file has to go */
 
-    /* Keys with a deletion that is not committed yet, counted by hash: what is read under them is not to be
-     * trusted. */
+    /* Keys with a deletion or a bad record's removal that is not committed yet, counted by hash: what is read
+     * under them is not to be trusted. */
     _Atomic uint32_t deletes[DISK_DELETE_SLOTS];
 
     /* the writer's */

@@ -26,7 +26,10 @@ static void tell_writer(struct disk *d, struct disk_op *op)
     pthread_mutex_unlock(&d->lock);
 }
 
-static void report_record(struct disk *d, const char index_key[DISK_INDEX_KEY_BYTES], uint64_t id, int err)
+/* Until it is removed, nothing is found under its key: a body whose bad chunk is far behind would cut one
+ * client after the other. */
+static void report_record(struct disk *d, const char index_key[DISK_INDEX_KEY_BYTES], uint64_t key_hash,
+                          uint64_t id, int err)
 {
     if (err == ERR_CORRUPT)
         metric_count(d->metrics, STORE_ERRORS);
@@ -35,6 +38,8 @@ static void report_record(struct disk *d, const char index_key[DISK_INDEX_KEY_BY
         return; /* whoever meets it next reports it */
     op->op.kind = OP_VERIFY;
     op->id = id;
+    op->key_hash = key_hash;
+    atomic_fetch_add(&d->deletes[key_hash % DISK_DELETE_SLOTS], 1);
     op->whole_key = id == 0;
     memcpy(op->index_key, index_key, sizeof op->index_key);
     tell_writer(d, &op->op);
@@ -177,7 +182,7 @@ static int find_object(struct read_txn *t, struct disk_get *job, const char inde
         return report_rc(t->d, rc);
     int err = disk_index_decode((struct span){value.mv_data, value.mv_size}, t->d->seed, &record);
     if (err == ERR_CORRUPT)
-        report_record(t->d, index_key, 0, err);
+        report_record(t->d, index_key, job->key_hash, 0, err);
     if (err != 0)
         return err;
     *id = span_eq(record.key, job->key) ? match_variant(t, job, &record) : 0;
@@ -234,7 +239,7 @@ static int get_object(struct read_txn *t, struct disk_get *job)
         return err;
     err = build_object(t, job, id, &job->object);
     if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) /* the latter: of another version, or gone */
-        report_record(t->d, index_key, id, err);
+        report_record(t->d, index_key, job->key_hash, id, err);
     else if (err == 0)
         disk_marks_hit(t->d->marks, id);
     return err;
@@ -298,7 +303,7 @@ static int load(struct read_txn *t, struct disk_load *job)
     int err = load_chunk(t, job);
     if (err == ERR_CORRUPT) {
         disk_index_key(t->d->seed, object_head(job->object)->key, index_key);
-        report_record(t->d, index_key, job->id, err);
+        report_record(t->d, index_key, object_head(job->object)->key_hash, job->id, err);
     }
     return err;
 }

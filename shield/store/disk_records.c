@@ -148,7 +148,7 @@ static int release_body(struct disk_txn *t, uint64_t id)
         return disk_delete_body(t, id); /* the order forgets it when it comes to it */
     if (rc != 0)
         return rc;
-    bool is_read = m.length > DISK_WHOLE_BYTES && disk_was_read(t->d, id, DISK_UNREAD_MS);
+    bool is_read = disk_was_read(t->d, id, DISK_UNREAD_MS);
     rc = disk_order_remove(t, (enum disk_queue)m.queue, m.seq);
     if (rc != 0)
         return rc;

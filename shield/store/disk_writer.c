@@ -32,6 +32,9 @@ static void tell_committed(struct disk *d, const struct batch_item *item, struct
     if (item->is_last)
         sealed_ends(d, f, OBJECT_ON_DISK);
     uint32_t to = item->is_last ? object_chunk_count(o) : item->to;
+    if (!object_is_resident(o) &&
+        object_is_pinned(o)) /* a reader may come for them, whatever becomes of it */
+        disk_saw_reader(d, f->id);
     if (!object_is_resident(o)) /* it may have been until now */
         while (f->let_go < to)
             object_chunk_committed(o, f->let_go++);
@@ -68,9 +71,12 @@ static void free_op(struct disk *d, struct disk_op *op)
         free(del);
         return;
     }
-    case OP_VERIFY:
-        free(container_of(op, struct disk_drop_op, op));
+    case OP_VERIFY: {
+        struct disk_drop_op *drop = container_of(op, struct disk_drop_op, op);
+        atomic_fetch_sub(&d->deletes[drop->key_hash % DISK_DELETE_SLOTS], 1);
+        free(drop);
         return;
+    }
     case OP_DAMAGE:
         free(container_of(op, struct disk_damage_op, op));
         return;

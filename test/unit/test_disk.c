@@ -481,6 +481,32 @@ static void twenty_thousand_survive_a_kill(void **state)
     assert_true(metrics_total(METRIC_STORE_BYTES) < INT64_C(20000) * 16384 * 108 / 100);
 }
 
+/* Its chunks left memory while somebody was on it, then its key was purged: the reader finds the rest. */
+static void a_reader_keeps_the_body_of_what_is_deleted(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "k", .bytes = 300000, .not_resident = true},
+                 other = {.key = "other", .bytes = 10};
+    rig_open(r);
+    struct object *o = object_begin(r, &t);
+    object_pin(o);
+    assert_int_equal(disk_fill_begin(r->disk, o), 0);
+    object_grow(r, o, &t, t.bytes);
+    object_seal(o);
+    disk_fill_seal(r->disk, o);
+    rig_settle();
+    disk_delete(r->disk, SPAN("k"), rig_hash("k"));
+    rig_store(r, &other);
+    rig_settle();
+    rig_expect_miss(r, "k");
+    assert_null(object_chunk(o, 0));
+    assert_int_equal(rig_check(r, o, &t, t.bytes), 0);
+    object_unpin(o);
+    object_unref(&o);
+    rig_reopen(r);
+    rig_expect_miss(r, "k");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -504,6 +530,7 @@ int main(void)
         T(a_new_head_for_a_body_that_still_fills),
         T(loads_of_one_chunk_share_the_read),
         T(twenty_thousand_survive_a_kill),
+        T(a_reader_keeps_the_body_of_what_is_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@
     X(UNAVAILABLE, 503, "the origin asked to be left alone for a while")                   \
     X(PRIVATE_ERROR, 502, "the origin answered with an error that may not be shared")      \
     X(PRIVATE_UNAVAILABLE, 503, "the origin is unavailable; its answer may not be shared") \
+    X(PURGED, 503, "purges overtook every answer to it")                                   \
     X(GONE, 499, "the client left")                                                        \
     X(CLIENT_TIMEOUT, 408, "the client took too long")                                     \
     X(BAD_REQUEST, 400, "the request is malformed")                                        \

@@ -13,6 +13,7 @@
 #include "shield/ops/access_log.h"
 #include "shield/ops/log.h"
 #include "shield/ops/privileges.h"
+#include "shield/purge/purger.h"
 #include "shield/worker.h"
 
 enum { FD_RESERVE = 512, STORE_READERS = 2 };
@@ -27,6 +28,8 @@ struct service {
     struct disk *disk;
     struct cache *cache;
     struct h1_shared clients;
+    struct purge_log *purges;
+    struct purger *purger;
     struct gate *gates[CONFIG_MAX_ORIGINS];
     struct listen_socket sockets[CONFIG_MAX_LISTEN];
     uint32_t n_sockets;
@@ -249,6 +252,31 @@ static int open_store(struct service *s)
     return 0;
 }
 
+/* On a worker's loop. */
+static void pass_purge(void *ctx, struct loop *here)
+{
+    struct service *s = ctx;
+    worker_pass_purge(&s->workers[here->id]);
+}
+
+static int open_purges(struct service *s)
+{
+    s->purges = purge_log_new(s->config->purge.max_live, random_seed());
+    if (s->purges == NULL)
+        return ERR_NOMEM;
+    cache_set_purges(s->cache, s->purges);
+    struct purger_options options = {.log = s->purges,
+                                     .disk = s->disk,
+                                     .loops = s->loops,
+                                     .n_loops = s->n_workers,
+                                     .pass = pass_purge,
+                                     .ctx = s};
+    int err = purger_new(&s->purger, &options);
+    if (err != 0)
+        log_error("store: %s: the log of purges: %s", s->config->store_path, err_text(err));
+    return err;
+}
+
 static int open_sockets(struct service *s, struct buf *errors)
 {
     for (uint32_t i = 0; i < s->config->n_listen; i++) {
@@ -282,6 +310,7 @@ static int make_workers(struct service *s)
                                          .cache = s->cache,
                                          .disk = s->disk,
                                          .clients = &s->clients,
+                                         .purges = s->purges,
                                          .on_empty = on_worker_empty,
                                          .ctx = &s->empties[i]};
         int err = worker_init(&s->workers[i], &options);
@@ -305,8 +334,13 @@ static bool is_draining(void *ctx)
 
 static int open_admin(struct service *s)
 {
-    struct admin_sources sources = {
-        .cache = s->cache, .disk = s->disk, .is_ready = is_ready, .is_draining = is_draining, .ctx = s};
+    struct admin_sources sources = {.cache = s->cache,
+                                    .disk = s->disk,
+                                    .purger = s->purger,
+                                    .purge = purger_order,
+                                    .is_ready = is_ready,
+                                    .is_draining = is_draining,
+                                    .ctx = s};
     return admin_open(s->admin, &sources);
 }
 
@@ -352,6 +386,8 @@ static int start(struct service *s, struct buf *errors)
     if (err == 0)
         err = open_store(s);
     if (err == 0)
+        err = open_purges(s);
+    if (err == 0)
         err = make_workers(s);
     if (err == 0)
         err = open_admin(s);
@@ -375,6 +411,8 @@ static void finish(struct service *s)
     for (uint32_t i = 0; i < CONFIG_MAX_ORIGINS; i++)
         gate_free(&s->gates[i]);
     loop_fini(&s->loop);
+    purger_free(&s->purger);
+    purge_log_free(&s->purges);
     cache_free(&s->cache);
     address_limits_free(&s->clients.addresses);
     free(s->workers);

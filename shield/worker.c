@@ -41,6 +41,7 @@ int worker_init(struct worker *w, const struct worker_options *o)
                                      .n_loops = o->n_loops,
                                      .pool = &w->pool,
                                      .disk = o->disk,
+                                     .purges = o->purges,
                                      .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);
     exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights);
@@ -133,6 +134,11 @@ void worker_reload(struct worker *w, struct config *config)
     }
     *r = (struct reload){.mail.deliver = deliver_reload, .worker = w, .config = config_ref(config)};
     loop_post(&w->loop, &r->mail);
+}
+
+void worker_pass_purge(struct worker *w)
+{
+    flight_env_fence(&w->flights);
 }
 
 void worker_fini(struct worker *w)

@@ -28,6 +28,7 @@ struct worker_options {
     struct cache *cache;
     struct disk *disk;
     struct h1_shared *clients;
+    struct purge_log *purges;
     void (*on_empty)(void *ctx);
     void *ctx;
 };
@@ -43,6 +44,9 @@ void worker_drain(struct worker *w);
 void worker_abort(struct worker *w);
 void worker_stop(struct worker *w);
 void worker_reload(struct worker *w, struct config *config); /* takes its own reference */
+
+/* On its own thread: a purge has come into force; see flight_env_fence. */
+void worker_pass_purge(struct worker *w);
 
 /* After the thread has ended and the store is closed. */
 void worker_fini(struct worker *w);

@@ -10,6 +10,7 @@
 #include "shield/cache/cache_impl.h"
 #include "shield/policy/stale.h"
 #include "shield/policy/vary.h"
+#include "shield/purge/purge_object.h"
 
 enum { BRIEF_MARK_MS = 10 * 1000 };
 
@@ -72,6 +73,8 @@ static bool flight_matches(struct flight *f, const struct config *cfg, const str
     const struct flight_request *what = flight_what(f);
     if (what->only_stored && !only_stored) /* it will not ask the origin */
         return false;
+    if (flight_is_purged(f))
+        return false;
     if (what->method != head->method && !(what->method == METHOD_GET && head->method == METHOD_HEAD))
         return false;
     if (!what->variant_known || what->names.len == 0)
@@ -118,6 +121,20 @@ static void unlink_flight(struct cache *c, struct flight *f)
     list_remove(flight_table_link(f));
     flight_set_slot(f, NULL);
     atomic_fetch_sub(&c->flights, 1);
+}
+
+/* Flights that a purge has overtaken give way to a new one; their owners hear of it by themselves. */
+static void fence_purged(struct cache *c, struct entry *e)
+{
+    if (e == NULL || c->purges == NULL)
+        return;
+    list_each_safe (n, &e->flights) {
+        struct flight *f = flight_of_table_link(n);
+        if (flight_is_purged(f)) {
+            unlink_flight(c, f);
+            flight_fence(f);
+        }
+    }
 }
 
 /* Under the lock: a flight for the question, in the table but without a waiter. */
@@ -194,6 +211,7 @@ static struct flight *start_refresh(struct cache *c, struct shard *s, const stru
     as_get.what.method = METHOD_GET;
     as_get.what.head = &get;
     as_get.only_stored = false;
+    fence_purged(c, e);
     if (cache_find_flight(e, q->env->loop->config, &get, false, loop_scratch(q->env->loop)) != NULL)
         return NULL;
     return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err, &limit);
@@ -230,12 +248,14 @@ static void put_reply(const struct cache_question *q, const struct choice *c, st
 /* Under the lock: join the flight that fits, or start one and give it to be launched. */
 static struct flight *join_or_start(struct cache *c, struct shard *s, const struct cache_question *q,
                                     const struct choice_question *asked, struct entry *e,
-                                    struct object *stored, struct choice *choice)
+                                    struct object *stored, const struct response_facts *facts,
+                                    struct choice *choice)
 {
     struct loop *l = q->env->loop;
     struct object *renewed = choice->uses_stored ? stored : NULL;
     enum limit_name limit = 0;
     int err = 0;
+    fence_purged(c, e);
     struct flight *f = cache_find_flight(e, l->config, q->what.head, q->only_stored, loop_scratch(l));
     if (f != NULL) {
         q->waiter->is_leader = false;
@@ -246,13 +266,60 @@ static struct flight *join_or_start(struct cache *c, struct shard *s, const stru
         f = start_flight(c, s, q, renewed, &err, &limit);
     }
     if (err != 0)
-        choice_deny(asked, stored != NULL ? &object_head(stored)->facts : NULL, err, limit, choice);
+        choice_deny(asked, facts, err, limit, choice);
     return f;
+}
+
+/* What is gone for good leaves the index at the first look, and is given to be let go without the lock: a
+ * list, each with the index's reference. */
+static struct variant *take_purged(struct cache *c, struct entry *e, int64_t now_ms)
+{
+    struct variant *taken = NULL;
+    if (e == NULL || c->purges == NULL)
+        return NULL;
+    for (struct variant **at = &e->variants; *at != NULL;) {
+        struct variant *v = *at;
+        if (purge_object_check(c->purges, v->object, now_ms, NULL) != PURGE_HARD) {
+            at = &v->next;
+            continue;
+        }
+        *at = v->next;
+        v->next = taken;
+        taken = v;
+        e->n_variants--;
+    }
+    return taken;
+}
+
+/* Without the lock. The store gets to hear of it as of anything else that is not wanted. */
+static void let_go(struct cache *c, struct variant *dropped)
+{
+    while (dropped != NULL) {
+        struct variant *v = dropped;
+        dropped = v->next;
+        object_set_flags(v->object, OBJECT_UNWANTED, 0); /* also for the store, where it may be on its way */
+        ram_remove(c->ram, v->object);
+        object_unref(&v->object);
+        free(v);
+    }
+}
+
+/* That the key could not be shared, or that its fetch failed, is forgotten with what it was about. */
+static void forget_purged_mark(struct cache *c, struct shard *s, struct entry *e, int64_t now_ms)
+{
+    if (e == NULL || e->mark == MARK_NONE)
+        return;
+    struct purge_subject subject = {.key = e->key, .number = e->mark_number};
+    uint64_t number = purge_log_number(c->purges);
+    if (purge_log_check(c->purges, &subject, now_ms, NULL, NULL) != PURGE_NONE)
+        shard_unmark(s, e);
+    else
+        e->mark_number = number;
 }
 
 /* Everything that is decided under the lock, and done at once. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
-                             struct cache_reply *out)
+                             struct cache_reply *out, struct variant **purged)
 {
     struct loop *l = q->env->loop;
     struct choice_question asked = {
@@ -273,15 +340,23 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     struct flight *launch = NULL;
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
+    struct response_facts facts;
+    *purged = take_purged(c, e, asked.now_ms);
+    forget_purged_mark(c, s, e, asked.now_ms);
     struct object *stored =
         e != NULL ? entry_find_variant(e, l->config, q->what.head, asked.now_ms, loop_scratch(l)) : NULL;
-    choice_make(&asked, e, stored != NULL ? &object_head(stored)->facts : NULL, &choice);
+    const struct response_facts *known = stored != NULL ? &facts : NULL;
+    if (stored != NULL) /* one that is purged in this moment is found out where the head is written */
+        (void)purge_object_check(c->purges, stored, asked.now_ms, &facts);
+    choice_make(&asked, e, known, &choice);
     if (choice.kind == CHOICE_FETCH)
-        launch = join_or_start(c, s, q, &asked, e, stored, &choice);
+        launch = join_or_start(c, s, q, &asked, e, stored, known, &choice);
     put_reply(q, &choice, stored, out);
     out->epoch = epoch;
     if (choice.refreshes)
         launch = start_refresh(c, s, q, e, stored);
+    if (*purged != NULL)
+        shard_tidy(s, e, asked.mono_ms);
     return launch;
 }
 
@@ -289,8 +364,10 @@ void cache_ask(struct cache *c, const struct cache_question *q, struct cache_rep
 {
     struct shard *s = shard_of(c, q->what.key_hash);
     pthread_mutex_lock(&s->lock);
-    struct flight *launch = decide(c, s, q, out);
+    struct variant *purged;
+    struct flight *launch = decide(c, s, q, out, &purged);
     pthread_mutex_unlock(&s->lock);
+    let_go(c, purged);
 
     if (launch != NULL)
         flight_launch(launch);
@@ -325,10 +402,12 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     struct cache *c = ctx;
     const struct flight_request *what = flight_what(f);
     const struct config *cfg = loop_current()->config;
-    const struct response_facts *facts = &object_head(o)->facts;
     int64_t now_ms = clock_wall_ms();
-    enum request_wish wish = policy_wish(cfg, what->head, facts, now_ms);
-    bool usable = policy_may_answer(what->head, facts) && wish != WISH_VALIDATED;
+    struct response_facts facts;
+    if (purge_object_check(c->purges, o, now_ms, &facts) == PURGE_HARD)
+        return FOUND_PURGED;
+    enum request_wish wish = policy_wish(cfg, what->head, &facts, now_ms);
+    bool usable = policy_may_answer(what->head, &facts) && wish != WISH_VALIDATED;
     enum flight_found found = FOUND_VALIDATE;
     struct shard *s = shard_of(c, what->key_hash);
     struct object *fallen[2] = {NULL, NULL};
@@ -336,9 +415,9 @@ static enum flight_found on_found(void *ctx, struct flight *f, struct object *o)
     bool fenced =
         flight_slot(f) == NULL; /* invalidated while the disk was read: this is what was invalidated */
     bool put = !fenced && put_object(c, s, o, (uint32_t)cfg->cache.max_variants, fallen);
-    if (usable && !fenced && facts_reusable(facts, now_ms))
+    if (usable && !fenced && facts_reusable(&facts, now_ms))
         found = FOUND_ANSWER;
-    else if (usable && put && choice_welcomes_stale(what->route, facts, wish, now_ms))
+    else if (usable && put && choice_welcomes_stale(what->route, &facts, wish, now_ms))
         found = FOUND_AGAIN; /* to be served stale at once, and refreshed */
     if (found != FOUND_VALIDATE)
         unlink_flight(c, f);
@@ -369,7 +448,7 @@ static void trim_marks(struct shard *s)
 }
 
 /* What is too large to be kept is still shared by those who want all of it; only ranges go alone. */
-static void mark_uncacheable(struct shard *s, struct entry *e, const struct verdict *v)
+static void mark_uncacheable(struct cache *c, struct shard *s, struct entry *e, const struct verdict *v)
 {
     enum mark_kind kind = v->reason == UNCACHEABLE_TOO_LARGE ? MARK_TOO_LARGE : MARK_UNCACHEABLE;
     struct loop *l = loop_current();
@@ -377,15 +456,17 @@ static void mark_uncacheable(struct shard *s, struct entry *e, const struct verd
     uint64_t ttl_ms = l->config->flight.uncacheable_ttl_ms;
     if (v->remember_briefly)
         ttl_ms = MIN(ttl_ms, (uint64_t)BRIEF_MARK_MS);
+    e->mark_number = purge_log_number(c->purges);
     shard_mark(s, e, kind, 0, now_ms, ttl_ms);
     trim_marks(s);
 }
 
 /* RFC 9110 section 10.2.3: the origin said how long it wants to be left alone, to everyone who hears of it.
  */
-static void mark_unavailable(struct shard *s, struct entry *e, const struct flight *f)
+static void mark_unavailable(struct cache *c, struct shard *s, struct entry *e, const struct flight *f)
 {
     struct loop *l = loop_current();
+    e->mark_number = purge_log_number(c->purges);
     shard_mark(s, e, MARK_ERROR, ERR_UNAVAILABLE, loop_now_ms(l), flight_retry_after_s(f) * UINT64_C(1000));
     trim_marks(s);
 }
@@ -431,14 +512,7 @@ static uint32_t invalidate(struct cache *c, struct span key, uint64_t hash, uint
         shard_tidy(s, e, mono_ms);
     }
     pthread_mutex_unlock(&s->lock);
-    while (dropped != NULL) {
-        struct variant *v = dropped;
-        dropped = v->next;
-        object_set_flags(v->object, OBJECT_UNWANTED, 0); /* also for the store, where it may be on its way */
-        ram_remove(c->ram, v->object);
-        object_unref(&v->object);
-        free(v);
-    }
+    let_go(c, dropped);
     if (c->disk != NULL)
         disk_delete(c->disk, key, hash);
     return epoch;
@@ -477,9 +551,9 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
     if (superseded)
         drop_stored(shard_find(s, what->key_hash, what->key), what, fallen);
     if (e != NULL && remember && l->config->flight.uncacheable_ttl_ms > 0)
-        mark_uncacheable(s, e, v);
+        mark_uncacheable(c, s, e, v);
     else if (e != NULL && v->use == USE_SHARE_ONCE && v->facts.status == 503 && flight_retry_after_s(f) > 0)
-        mark_unavailable(s, e, f);
+        mark_unavailable(c, s, e, f);
     else if (e != NULL && !joinable)
         shard_tidy(s, e, loop_now_ms(l));
     pthread_mutex_unlock(&s->lock);
@@ -508,10 +582,11 @@ static bool is_no_answer(const struct flight *f, int err)
     return !had_head && flight_what(f)->mode == FORWARD_SHARED && err_is_no_answer(err) && err != ERR_DOWN;
 }
 
-static void mark_error(struct shard *s, struct entry *e, int err)
+static void mark_error(struct cache *c, struct shard *s, struct entry *e, int err)
 {
     const struct config *cfg = loop_current()->config;
     uint64_t ttl_ms = e->mark == MARK_ERROR ? e->mark_ttl_ms * 2 : cfg->flight.error_ttl_ms;
+    e->mark_number = purge_log_number(c->purges);
     shard_mark(s, e, MARK_ERROR, err, loop_now_ms(loop_current()), MIN(ttl_ms, cfg->flight.error_ttl_max_ms));
     trim_marks(s);
 }
@@ -538,16 +613,18 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
         return false;
     pthread_mutex_lock(&s->lock);
     struct entry *e = shard_find(s, what->key_hash, what->key);
-    bool current = what->epoch == *epoch_of(c, what->key_hash);
+    bool current =
+        what->epoch == *epoch_of(c, what->key_hash) &&
+        (object == NULL || purge_object_check(c->purges, object, clock_wall_ms(), NULL) == PURGE_NONE);
     unlink_flight(c, f);
     if (object != NULL && current) /* in the index before the flight has left it: nobody finds neither */
         put = put_object(c, s, object, (uint32_t)l->config->cache.max_variants, fallen);
     else if (dropped)
         drop_stored(e, what, fallen);
     else if (e != NULL && err == ERR_SERVER_ERROR && flight_retry_after_s(f) > 0)
-        mark_unavailable(s, e, f);
+        mark_unavailable(c, s, e, f);
     else if (e != NULL && (err == ERR_SERVER_ERROR || is_no_answer(f, err)))
-        mark_error(s, e, err);
+        mark_error(c, s, e, err);
     if (put)
         drop_renewed(s, f, &was[0]);
     e = shard_find(s, what->key_hash, what->key); /* marking may have tidied it away */
@@ -655,6 +732,11 @@ void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed)
 {
     c->disk = d;
     c->seed = seed;
+}
+
+void cache_set_purges(struct cache *c, struct purge_log *log)
+{
+    c->purges = log;
 }
 
 struct ram *cache_ram(struct cache *c)

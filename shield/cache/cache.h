@@ -23,6 +23,8 @@ bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id);
 
 /* Once, before any loop runs: behind it stands `d`, whose file has its own seed. */
 void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed);
+/* The same: what is found is held against `log`. */
+void cache_set_purges(struct cache *c, struct purge_log *log);
 struct ram *cache_ram(struct cache *c);
 
 uint64_t cache_hash(const struct cache *c, struct span key);

@@ -11,6 +11,7 @@ struct cache {
     struct shard shards[SHARDS];
     struct ram *ram;
     struct disk *disk;
+    struct purge_log *purges; /* NULL: nothing is ever purged */
     uint64_t seed;
     _Atomic uint64_t flights;
     uint32_t epochs[EPOCHS]; /* counts invalidations by key hash; under the lock of the key's shard */
@@ -21,8 +22,9 @@ static inline struct shard *shard_of(struct cache *c, uint64_t hash)
     return &c->shards[hash % SHARDS];
 }
 
-/* Under the shard's lock: the flight that a request with `head` would join, or NULL; `e` may be NULL. One
- * that only looks on disk is for those alone who want nothing else, `only_stored`. */
+/* Under the shard's lock, and where no purge has overtaken it: the flight that a request with `head` would
+ * join, or NULL; `e` may be NULL. One that only looks on disk is for those alone who want nothing else,
+ * `only_stored`. */
 struct flight *cache_find_flight(const struct entry *e, const struct config *cfg,
                                  const struct http_head *head, bool only_stored, struct buf *scratch);
 /* What a refresh asks for: it is always a GET, whoever came. */

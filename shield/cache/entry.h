@@ -27,6 +27,7 @@ struct entry {
      * answer that can be used */
     enum mark_kind mark;
     int mark_err;
+    uint64_t mark_number;                /* purges up to here do not concern it */
     uint64_t mark_until_ms, mark_ttl_ms; /* monotonic; the last error's ttl, for doubling */
     struct list_node mark_link;          /* in the shard's list of its kind */
 };

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "shield/cache/cache_impl.h"
+#include "shield/purge/purge_object.h"
 
 static void note_mark(const struct entry *e, uint64_t mono_ms, struct cache_seen *out)
 {
@@ -48,7 +49,11 @@ static void note_fetch(struct cache *c, const struct choice_question *q, const s
 static void choose(struct cache *c, const struct cache_look *look, struct choice_question *q,
                    const struct entry *e, struct buf *scratch, struct cache_seen *out)
 {
-    const struct response_facts *stored = out->selected != NULL ? &object_head(out->selected)->facts : NULL;
+    struct response_facts facts;
+    const struct response_facts *stored = NULL;
+    if (out->selected != NULL &&
+        purge_object_check(c->purges, out->selected, q->now_ms, &facts) != PURGE_HARD)
+        stored = &facts;
     choice_make(q, e, stored, &out->choice);
     out->asks_disk = c->disk != NULL && out->choice.kind == CHOICE_FETCH && !out->choice.uses_stored &&
                      cache_find_flight(e, q->config, q->head, q->only_stored, scratch) == NULL;

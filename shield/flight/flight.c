@@ -8,6 +8,7 @@
 #include "shield/flight/flight_storing.h"
 #include "shield/policy/stale.h"
 #include "shield/policy/vary.h"
+#include "shield/purge/purge_object.h"
 
 static const unsigned moves[] = {
     [F_NEW] = BIT(F_DISK) | BIT(F_HEAD) | BIT(F_FAILED),
@@ -95,6 +96,7 @@ struct flight *flight_new(struct flight_env *env, const struct flight_request *r
     f->env = env;
     f->shared = f->attached = shared;
     f->started_us = clock_mono_us();
+    atomic_init(&f->purge_number, FLIGHT_UNNUMBERED);
     f->announced_length = LENGTH_UNKNOWN;
     list_init(&f->running_link);
     list_init(&f->table_link);
@@ -175,9 +177,12 @@ static bool leave_table(struct flight *f, struct object *kept, int err)
 
 bool flight_may_fall_back(const struct flight *f, int err)
 {
-    const struct object *o = f->what.stored;
+    struct object *o = f->what.stored;
+    struct response_facts facts;
+    int64_t now_ms = clock_wall_ms();
     return o != NULL && !atomic_load(&f->fenced) &&
-           policy_may_hide_error(f->what.route, &object_head(o)->facts, clock_wall_ms(), err);
+           purge_object_check(f->env->purges, o, now_ms, &facts) != PURGE_HARD &&
+           policy_may_hide_error(f->what.route, &facts, now_ms, err);
 }
 
 /* Nothing usable came from the origin. What may be served stale is, and everyone gets it (DESIGN.md section
@@ -312,7 +317,7 @@ static void on_disk_done(struct disk_get *get)
         flight_publish(f, NEWS_AGAIN);
         flight_retire(f);
     } else {
-        if (atomic_load(&f->fenced))
+        if (atomic_load(&f->fenced) || found == FOUND_PURGED)
             object_unref(&o);
         f->what.stored = o;
         learn_variant(f, o);
@@ -357,6 +362,8 @@ void flight_launch(struct flight *f)
 
 static bool is_worth_finishing(const struct flight *f)
 {
+    if (f->overtaken)
+        return false;
     if (f->what.kind == KIND_REFRESH) /* it has never had a client */
         return f->state == F_HEAD || f->storing;
     switch (f->env->loop->config->flight.finish) {

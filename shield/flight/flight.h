@@ -23,6 +23,7 @@
 #include "shield/origin/call.h"
 #include "shield/policy/forward.h"
 #include "shield/policy/judge.h"
+#include "shield/purge/purge_log.h"
 #include "shield/store/disk.h"
 #include "shield/store/object.h"
 
@@ -38,6 +39,7 @@ enum flight_event {
     FLIGHT_RELEASED, /* may not be shared: fetch alone */
     FLIGHT_VARIED,   /* it is another variant: look up again */
     FLIGHT_AGAIN,    /* it ended before it began: look up again */
+    FLIGHT_FENCED,   /* a purge has overtaken it: look up again */
     FLIGHT_FAILED,   /* waiter.err, shared by all */
 };
 
@@ -89,6 +91,7 @@ enum flight_found {
     FOUND_ANSWER,   /* it answers the flight, which has left the table */
     FOUND_AGAIN,    /* who looks up again is served; the flight has left the table */
     FOUND_VALIDATE, /* the origin has to be asked about it */
+    FOUND_PURGED,   /* it may not be used in any way */
 };
 
 /* How the table hears of a flight's life: called on the flight's loop, without locks held. */
@@ -116,7 +119,8 @@ struct flight_env {
     struct loop **loops; /* all workers */
     unsigned n_loops;
     struct upstream_pool *pool;
-    struct disk *disk; /* NULL: memory only */
+    struct disk *disk;        /* NULL: memory only */
+    struct purge_log *purges; /* NULL: nothing is ever purged */
     struct flight_table table;
     struct list_node running;   /* this loop's flights */
     uint64_t told_until_ms[64]; /* by key hash: the log has been told of a suspicious answer, which will do */
@@ -124,6 +128,9 @@ struct flight_env {
 
 /* Fill the fields above first. */
 void flight_env_init(struct flight_env *env);
+/* On its loop, when a purge has come into force: flights that it overtakes are no longer shared or stored,
+ * and whoever has not been told of a head looks up again (DESIGN.md section 7). */
+void flight_env_fence(struct flight_env *env);
 /* End every flight of the loop: when no client is left. */
 void flight_env_stop(struct flight_env *env);
 
@@ -200,6 +207,8 @@ void flight_finish_content(struct flight *f);
 bool flight_learn_variant(struct flight *f, struct span names);
 void flight_set_epoch(struct flight *f, uint32_t epoch); /* from `settled`: what it brings is that new */
 void flight_adopt_variant(struct flight *f); /* from `settled`: it is the variant of its object from now on */
+/* Whether a purge has overtaken its fetch; its tags count from its head on. Any thread. */
+bool flight_is_purged(struct flight *f);
 /* What it brings may be older than a change: it is not stored, and another may start beside it. */
 void flight_fence(struct flight *f);
 struct list_node *flight_table_link(struct flight *f);

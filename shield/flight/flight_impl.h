@@ -14,6 +14,7 @@ enum flight_news {
     NEWS_HEAD_LEADER, /* for the leader; the others hear of it when it is whole */
     NEWS_HEAD_ALONE,  /* for the leader; the others are released */
     NEWS_ERROR_ALONE, /* an error for the leader; the others get PRIVATE_ERROR */
+    NEWS_FENCED,      /* who has not been told of a head looks up again */
     NEWS_AGAIN,
     NEWS_FAILED,
 };
@@ -57,6 +58,8 @@ struct flight {
         uint64_t end,
             length; /* where the part that comes now ends (exclusive); of the whole, as known so far */
     } rest;
+    bool has_all_tags; /* of the head made last: not more than are kept */
+    bool overtaken;    /* by a purge: see flight_overtake */
     uint64_t started_us;
     void (*on_room)(void *ctx);
     void *room_ctx;
@@ -75,9 +78,10 @@ struct flight {
     uint32_t retry_after_s;
     bool validated, from_disk, stale, kept;
 
-    atomic_bool asked;         /* the origin: from here on whoever joins is collapsed */
-    _Atomic int64_t uncounted; /* joined, but not counted as collapsed: the disk may answer yet */
-    atomic_bool fenced;        /* set by any thread; see flight_fence */
+    _Atomic uint64_t purge_number; /* when the origin was asked; FLIGHT_UNNUMBERED before */
+    atomic_bool asked;             /* the origin: from here on whoever joins is collapsed */
+    _Atomic int64_t uncounted;     /* joined, but not counted as collapsed: the disk may answer yet */
+    atomic_bool fenced;            /* set by any thread; see flight_fence */
     atomic_bool
         holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
     atomic_bool resumed; /* the body has gone on behind a break */
@@ -97,6 +101,8 @@ struct flight {
 
     struct seat seats[];
 };
+
+#define FLIGHT_UNNUMBERED UINT64_MAX
 
 struct flight *flight_ref(struct flight *f);
 void flight_unref(struct flight *f);
@@ -131,6 +137,12 @@ void flight_fail(struct flight *f, int err); /* the origin failed: stale, one sh
 /* Whether `err` would be answered with what is stored, stale. */
 bool flight_may_fall_back(const struct flight *f, int err);
 void flight_finish(struct flight *f); /* the response is complete */
+
+/* flight_fence.c, on the owner's loop: a purge has overtaken it. Without a head it is over; else it goes on
+ * for those alone who have been told of one. */
+void flight_overtake(struct flight *f);
+/* What it validates, or would, is gone for good. */
+bool flight_stored_is_purged(const struct flight *f);
 void flight_retire(struct flight *f); /* last: the owner's reference goes from a later turn */
 
 /* flight_origin.c: ask, and stop or go on reading by how much is in the air. */

@@ -166,6 +166,10 @@ static void on_head(struct origin_call *c, const struct http_head *head)
 {
     struct flight *f = container_of(c, struct flight, call);
     int err;
+    if (flight_is_purged(f) || (head->status == 304 && flight_stored_is_purged(f))) {
+        flight_overtake(f);
+        return;
+    }
     f->retry_after_s = retry_after_s(f, head);
     if (c->body.framing == BODY_LENGTH)
         f->announced_length = c->body.length;
@@ -195,6 +199,8 @@ static void on_head(struct origin_call *c, const struct http_head *head)
     }
     if (err != 0)
         flight_fail(f, err);
+    else if (flight_is_purged(f)) /* its tags are known now */
+        flight_overtake(f);
     else if (nobody_may_have_it(f) || is_not_for_ranges(f))
         release_all(f);
     else
@@ -333,13 +339,16 @@ void flight_ask_origin(struct flight *f)
     const struct flight_request *what = &f->what;
     struct origin_call_request request = {
         .origin_index = what->origin_index,
-        .kind = flight_validating(f) != NULL && what->kind != KIND_REFRESH ? KIND_REVALIDATE : what->kind,
         .method = what->method,
         .content = what->content,
         .content_length = what->content_length,
         .background = flight_is_background(f),
     };
     atomic_store(&f->asked, true);
+    atomic_store(&f->purge_number, purge_log_number(f->env->purges));
+    if (flight_stored_is_purged(f)) /* since it was looked up */
+        object_unref(&f->what.stored);
+    request.kind = flight_validating(f) != NULL && what->kind != KIND_REFRESH ? KIND_REVALIDATE : what->kind;
     flight_enter(f, F_HEAD);
     if (f->shared) {
         flight_count_collapsed(f, f->env->loop);

@@ -80,6 +80,8 @@ static void tell(struct flight *f, struct flight_waiter *w)
     enum flight_news news = (enum flight_news)atomic_load_explicit(&f->news, memory_order_acquire);
     if (news == NEWS_AGAIN) {
         dismiss(f, w, FLIGHT_AGAIN, 0);
+    } else if (news == NEWS_FENCED && !w->told_head) {
+        dismiss(f, w, FLIGHT_FENCED, 0);
     } else if (news == NEWS_FAILED) {
         dismiss(f, w, FLIGHT_FAILED, f->err);
     } else if (news == NEWS_VARIANT) {

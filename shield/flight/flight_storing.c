@@ -10,6 +10,7 @@
 #include "shield/policy/stored_block.h"
 #include "shield/policy/vary.h"
 #include "shield/policy/withheld.h"
+#include "shield/purge/purge_tags.h"
 
 enum { TELL_AGAIN_MS = 60 * 1000 };
 
@@ -65,22 +66,41 @@ void flight_judge(struct flight *f, const struct http_head *response, struct ver
         tell_of_suspicious(f);
 }
 
+/* False when there are more than are kept: it may not be stored, since a purge by one of them would miss it.
+ */
+static bool put_tags(struct flight *f, struct span block, struct buf *tags)
+{
+    struct stored_block parsed;
+    struct loop *l = f->env->loop;
+    if (!stored_block_parse(&parsed, block))
+        return true;
+    bool fit = purge_tags_put(tags, &parsed.head, policy_key_host(f->what.key), l->config->purge.max_tags);
+    if (!fit)
+        metric_limit(l->metrics, PURGE_MAX_TAGS);
+    return fit;
+}
+
+/* `block` has its empty line behind it. */
 static struct stored_head *make_head(struct flight *f, const struct response_facts *facts, struct span block,
-                                     struct span names)
+                                     struct span names, uint64_t purge_number)
 {
     struct loop *l = f->env->loop;
-    struct buf variant = {0};
+    struct buf variant = {0}, tags = {0};
     policy_vary_key(l->config, names, &f->request_head, &variant);
+    f->has_all_tags = put_tags(f, (struct span){block.p, block.len + 2}, &tags);
     struct stored_head_parts parts = {
         .facts = *facts,
         .block = block,
         .key = f->what.key,
         .names = names,
         .variant = buf_span(&variant),
+        .tags = buf_span(&tags),
+        .purge_number = purge_number,
         .key_hash = f->what.key_hash,
     };
-    struct stored_head *h = variant.failed ? NULL : stored_head_new(&parts);
+    struct stored_head *h = variant.failed || tags.failed ? NULL : stored_head_new(&parts);
     buf_fini(&variant);
+    buf_fini(&tags);
     return h;
 }
 
@@ -88,7 +108,7 @@ static bool judge_allows_storing(const struct flight *f)
 {
     bool wanted = f->shared || f->what.may_store;
     bool is_get = f->what.method == METHOD_GET || f->what.method == METHOD_POST; /* what stands for one */
-    return wanted && is_get &&
+    return wanted && is_get && f->has_all_tags &&
            (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE || f->verdict.is_kept);
 }
 
@@ -130,11 +150,14 @@ int flight_take_object(struct flight *f, const struct http_head *head, uint64_t 
     struct buf block = {0}, names = {0};
     policy_store_block(&block, f->env->loop->config, head, f->verdict.strip_set_cookie,
                        clock_wall_ms() / 1000);
+    buf_put_lit(&block, "\r\n");
     if (!policy_vary_names(f->what.route, head, &names))
         names.len = 0; /* "*": not shared, so nobody compares */
-    struct stored_head *h = block.failed || names.failed
-                                ? NULL
-                                : make_head(f, &f->verdict.facts, buf_span(&block), buf_span(&names));
+    struct span fields = {block.p, block.len - 2};
+    struct stored_head *h =
+        block.failed || names.failed
+            ? NULL
+            : make_head(f, &f->verdict.facts, fields, buf_span(&names), atomic_load(&f->purge_number));
     f->object = h != NULL ? object_new(h, length) : NULL;
     buf_fini(&block);
     buf_fini(&names);
@@ -180,10 +203,10 @@ static void strip(struct buf *block, bool set_cookie)
     *block = stripped;
 }
 
-/* A new head over the body of `old`, its fields updated by `answer` (RFC 9111 section 3.2), and judged anew.
- */
+/* A new head over the body of `old`, its fields updated by `answer` (RFC 9111 section 3.2), judged anew, and
+ * as new as purge number `number`. */
 static struct object *renew(struct flight *f, struct object *old, const struct http_head *answer,
-                            struct verdict *v)
+                            struct verdict *v, uint64_t number)
 {
     const struct stored_head *was = object_head(old);
     struct stored_block parsed;
@@ -193,8 +216,9 @@ static struct object *renew(struct flight *f, struct object *old, const struct h
         policy_update_block(&block, f->env->loop->config, &parsed.head, answer, clock_wall_ms() / 1000);
         judge_updated(f, old, &block, answer, v, &names);
         strip(&block, v->strip_set_cookie);
-        if (!block.failed && !names.failed && block.len > 0)
-            h = make_head(f, &v->facts, buf_span(&block), buf_span(&names));
+        buf_put_lit(&block, "\r\n");
+        if (!block.failed && !names.failed && block.len > 2)
+            h = make_head(f, &v->facts, (struct span){block.p, block.len - 2}, buf_span(&names), number);
     }
     buf_fini(&block);
     buf_fini(&names);
@@ -221,7 +245,7 @@ int flight_take_renewed(struct flight *f, const struct http_head *not_modified)
         object_set_flags(f->what.stored, OBJECT_UNWANTED, 0); /* the next request asks for all of it */
         return ERR_PROTOCOL;
     }
-    f->object = renew(f, f->what.stored, not_modified, &f->verdict);
+    f->object = renew(f, f->what.stored, not_modified, &f->verdict, atomic_load(&f->purge_number));
     if (f->object == NULL)
         return ERR_NOMEM;
     keep_withheld(f, not_modified);
@@ -248,8 +272,10 @@ void flight_freshen(struct flight *f, const struct http_head *head)
     struct verdict v;
     if (head->status != object_head(f->what.stored)->facts.status || !same_validators(f, head))
         return;
-    f->freshened = renew(f, f->what.stored, head, &v);
-    if (f->freshened != NULL && v.use != USE_SHARE && v.use != USE_VALIDATE)
+    f->freshened = renew(f, f->what.stored, head, &v, object_head(f->what.stored)->purge_number);
+    if (f->freshened != NULL && !f->has_all_tags)
+        object_unref(&f->freshened);
+    else if (f->freshened != NULL && v.use != USE_SHARE && v.use != USE_VALIDATE)
         object_unref(&f->freshened);
 }
 

@@ -205,6 +205,7 @@ enum refusal_reason refusal_reason_of(int err, enum limit_name limit)
         X(CONNECTIONS)
         X(ADDRESS_CONNECTIONS)
         X(ADDRESS_REQUESTS)
+        X(PURGED)
 #undef X
     default:
         return REFUSED_NONE;

@@ -79,6 +79,7 @@
     X(ROUTE, "route")                                       \
     X(LOOP, "loop")                                         \
     X(NOMEM, "no_memory")                                   \
+    X(PURGED, "purge")                                      \
     X(CONNECTIONS, "client.max_connections")                \
     X(ADDRESS_CONNECTIONS, "client.max_connections_per_ip") \
     X(ADDRESS_REQUESTS, "client.max_requests_per_ip")       \

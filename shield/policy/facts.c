@@ -72,6 +72,11 @@ bool facts_due_early(const struct response_facts *f, int64_t now_ms, double beta
     return cost_ms * beta * -log(chance) >= (double)facts_ttl_ms(f, now_ms);
 }
 
+void facts_expire(struct response_facts *f, int64_t since_ms)
+{
+    f->lifetime_ms = MIN(f->lifetime_ms, facts_age_ms(f, since_ms) - 1);
+}
+
 void facts_jitter(struct response_facts *f, unsigned percent, uint64_t dice)
 {
     double share = (double)(dice >> 11) / 0x1p53; /* in [0, 1) */

@@ -87,6 +87,9 @@ bool facts_reusable(const struct response_facts *f, int64_t now_ms);
  * refreshes; `chance` is uniform in (0, 1]. The cost of a fetch is the time from its request to its head. */
 bool facts_due_early(const struct response_facts *f, int64_t now_ms, double beta, double chance);
 
+/* It is stale from `since_ms` on, if not before. */
+void facts_expire(struct response_facts *f, int64_t since_ms);
+
 /* Shorten the lifetime by up to `percent` (at most 100) of it: by how much, `dice` decides. */
 void facts_jitter(struct response_facts *f, unsigned percent, uint64_t dice);
 

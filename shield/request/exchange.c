@@ -7,8 +7,9 @@
 #include "common/err.h"
 #include "shield/ops/access_log.h"
 #include "shield/policy/route.h"
+#include "shield/purge/purge_object.h"
 
-enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3 };
+enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3, OVERTAKEN_MAX = 16 };
 
 /* ---- making and ending ---- */
 
@@ -363,17 +364,24 @@ int64_t exchange_ttl_s(const struct response_facts *facts, int64_t now_ms)
     return facts->lifetime_ms / 1000 - age_ms / 1000;
 }
 
+struct response_facts exchange_facts(struct exchange *ex, int64_t now_ms)
+{
+    struct response_facts facts;
+    (void)purge_object_check(ex->env->flights->purges, ex->object, now_ms, &facts);
+    return facts;
+}
+
 static void start_hit(struct exchange *ex)
 {
     struct loop *l = ex->env->loop;
     int64_t now_ms = clock_wall_ms();
-    const struct response_facts *facts = &object_head(ex->object)->facts;
+    struct response_facts facts = exchange_facts(ex, now_ms);
     ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
     ex->judged_here = ex->is_kept = true;
     ex->announced_length = object_length(ex->object);
     ex->cache_status =
-        (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = exchange_ttl_s(facts, now_ms)};
-    hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(facts, now_ms) * 1000);
+        (struct cache_status){.hit = true, .has_ttl = true, .ttl_s = exchange_ttl_s(&facts, now_ms)};
+    hist_record(&l->metrics->hists[HIST_OBJECT_AGE], (uint64_t)facts_age_ms(&facts, now_ms) * 1000);
     reader_start(ex);
 }
 
@@ -443,7 +451,9 @@ static void classify(struct exchange *ex, const struct flight *f)
     if (flight_came_from_disk(f) || ex->is_stale) {
         ex->result = ex->is_stale ? RESULT_STALE : RESULT_HIT;
         cs->hit = cs->has_ttl = true;
-        cs->ttl_s = exchange_ttl_s(facts, clock_wall_ms());
+        int64_t now_ms = clock_wall_ms();
+        struct response_facts now = exchange_facts(ex, now_ms);
+        cs->ttl_s = exchange_ttl_s(&now, now_ms);
         return;
     }
     bool was_stale = flight_what(f)->stored != NULL;
@@ -513,6 +523,41 @@ void exchange_release(struct exchange *ex)
     ask(ex);
 }
 
+/* ---- purges ---- */
+
+/* The answer to a pass is its client's own, and older than nothing. */
+bool exchange_is_overtaken(struct exchange *ex)
+{
+    if (ex->pass)
+        return false;
+    enum purge_verdict v = purge_object_check(ex->env->flights->purges, ex->object, clock_wall_ms(), NULL);
+    return v == PURGE_HARD || (v == PURGE_SOFT && !ex->is_stale);
+}
+
+/* It is out of its flight. Purges that come faster than the origin answers are not waited out for ever. */
+static void ask_anew(struct exchange *ex)
+{
+    ex->is_stale = ex->alone = ex->waits_for_range = false;
+    object_unref(&ex->stale);
+    if (++ex->overtaken > OVERTAKEN_MAX)
+        exchange_fail(ex, ERR_PURGED);
+    else
+        ask(ex);
+}
+
+void exchange_look_again(struct exchange *ex)
+{
+    REQUIRE(!ex->head_sent && !ex->pass);
+    metric_count(ex->env->loop->metrics, FENCED_ANSWERS);
+    if (ex->alone && ex->waiter.flight != NULL)
+        flight_set_on_room(ex->waiter.flight, NULL, NULL);
+    flight_leave(&ex->waiter);
+    reader_stop(ex);
+    object_unref(&ex->object);
+    ex->withheld.len = 0;
+    ask_anew(ex);
+}
+
 static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
 {
     struct exchange *ex = container_of(w, struct exchange, waiter);
@@ -540,6 +585,9 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
             exchange_fail(ex, ERR_RESET);
         else
             ask_again(ex);
+        break;
+    case FLIGHT_FENCED:
+        ask_anew(ex);
         break;
     case FLIGHT_FAILED:
         exchange_settle_fate(ex, FATE_ERROR);

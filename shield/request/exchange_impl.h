@@ -46,7 +46,7 @@ struct exchange {
     /* waiting */
     struct flight_waiter waiter;
     struct loop_timer timer;
-    unsigned tries;
+    unsigned tries, overtaken; /* looked up again; since a purge had overtaken what was found */
     enum waiter_fate fate;
     bool has_fate, judged_here; /* judged_here: conditions and ranges are held against the answer here */
     const char *reason;         /* of a miss, a pass or a refusal; NULL: none */
@@ -101,9 +101,14 @@ void exchange_release_memory(struct exchange *ex); /* of one that was over while
 void exchange_retry(struct exchange *ex); /* nothing is out yet, and the object is no good: look up again */
 int exchange_keep_request(
     struct exchange *ex); /* it outlives this turn: copy what it needs; 0 or ERR_NOMEM */
+/* Whether a purge has overtaken what the head would be written for: to be asked where it is written. */
+bool exchange_is_overtaken(struct exchange *ex);
+void exchange_look_again(struct exchange *ex);     /* for that reason; nothing is out yet */
 void exchange_start_patience(struct exchange *ex); /* the request is whole: waiter_timeout runs from here */
 void exchange_release(struct exchange *ex);        /* nothing is out yet: leave the flight and fetch alone */
 void exchange_settle_fate(struct exchange *ex, enum waiter_fate fate);
+/* Of ex->object, which may be stale since a purge. */
+struct response_facts exchange_facts(struct exchange *ex, int64_t now_ms);
 /* In whole seconds as Age counts them, so that age and ttl add up to the lifetime. */
 int64_t exchange_ttl_s(const struct response_facts *facts, int64_t now_ms);
 

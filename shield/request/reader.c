@@ -336,6 +336,10 @@ void reader_pump(struct exchange *ex)
     }
     if (!ex->head_sent && !interim_send(ex))
         return;
+    if (!ex->head_sent && ex->object != NULL && exchange_is_overtaken(ex)) {
+        exchange_look_again(ex);
+        return;
+    }
     if (ex->waits_for_range) {
         if (!answer_compose(ex)) {
             if (ex->waiter.flight == NULL || !flight_is_paced(ex->waiter.flight))

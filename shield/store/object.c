@@ -118,6 +118,7 @@ struct object {
     atomic_uint refs;
     struct stored_head *head;
     struct body *body;
+    _Atomic uint64_t purge_seen;
     struct object_ram ram;
 };
 
@@ -555,6 +556,11 @@ void object_unpin(struct object *o)
 bool object_is_pinned(const struct object *o)
 {
     return atomic_load(&o->body->pins) > 0;
+}
+
+_Atomic uint64_t *object_purge_seen(struct object *o)
+{
+    return &o->purge_seen;
 }
 
 struct object_ram *object_ram(struct object *o)

@@ -147,6 +147,9 @@ void object_pin(struct object *o);
 void object_unpin(struct object *o);
 bool object_is_pinned(const struct object *o);
 
+/* For purge_log_check: what it has noted of this head. */
+_Atomic uint64_t *object_purge_seen(struct object *o);
+
 struct object_ram *object_ram(struct object *o);
 struct object *object_of_ram(struct object_ram *r);
 

@@ -150,9 +150,10 @@ static inline void on_flight_event(struct flight_waiter *w, enum flight_event ev
         finish_client(c, FAILED, w->err);
         return;
     case FLIGHT_VARIED:
+    case FLIGHT_FENCED:
     case FLIGHT_AGAIN:
         REQUIRE(!c->has_head && w->flight == NULL);
-        TELL(c->varied += ev == FLIGHT_VARIED; c->again += ev == FLIGHT_AGAIN);
+        TELL(c->varied += ev == FLIGHT_VARIED; c->again += ev != FLIGHT_VARIED);
         ask_cache(c);
         return;
     }

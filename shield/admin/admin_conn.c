@@ -199,6 +199,7 @@ static void take_request(struct admin_conn *c, const struct http_head *head, str
     const char *mark = memchr(target.path_query.p, '?', target.path_query.len);
     size_t path_bytes = mark != NULL ? (size_t)(mark - target.path_query.p) : target.path_query.len;
     struct admin_request asked = {.head = head,
+                                  .target = target.path_query,
                                   .path = {target.path_query.p, path_bytes},
                                   .query = span_from(target.path_query, path_bytes + 1),
                                   .content = buf_span(&c->content)};

@@ -1,34 +1,7 @@
 #include "shield/admin/admin_explain_impl.h"
 
 #include "common/err.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = ascii_lower(c);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-/* Percent-decoded; a plus is a plus. False for what is no encoding, and for bytes that would end a line. */
-static bool decode(struct span s, struct buf *out)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.p[i];
-        if (c == '%') {
-            int high = i + 2 < s.len ? hex_digit(s.p[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(s.p[i + 2]) : -1;
-            if (low < 0)
-                return false;
-            c = (char)(high << 4 | low);
-            i += 2;
-        }
-        if (c == '\r' || c == '\n' || c == '\0')
-            return false;
-        buf_put(out, &c, 1);
-    }
-    return true;
-}
+#include "shield/admin/admin_percent.h"
 
 /* The authority of an absolute URL; empty when it is none. */
 static struct span authority_of(struct span url)
@@ -67,7 +40,7 @@ struct parameters {
 static bool take_parameter(struct parameters *p, struct span name, struct span value, struct buf *why)
 {
     struct buf text = {0};
-    if (!decode(value, &text))
+    if (!admin_percent_decode(value, &text))
         buf_printf(why, "%.*s is not percent-encoded text of one line; write %% as %%25", SPAN_FMT(name));
     else if (span_eq(name, SPAN("header")))
         put_header(&p->lines, buf_span(&text), why);

@@ -208,30 +208,64 @@ static void page_flights(struct admin_pages *p, struct span query, struct admin_
 /* ---- the table ---- */
 
 struct admin_page {
-    const char *path;
-    bool is_post; /* else GET and HEAD */
-    bool is_open; /* to anybody who reaches the port */
+    const char *path;  /* "*" is one segment, at the end "**" one or more */
+    unsigned methods;  /* a bit for each; all but GET and HEAD may have content */
+    const char *allow; /* and the field that says so */
+    bool is_open;      /* to anybody who reaches the port */
     void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
     bool (*begin)(struct admin_pages *p, const struct admin_request *r, struct admin_later *later,
                   struct admin_reply *out); /* instead: the answer may come later */
-    void (*refuse)(struct admin_reply *out, int status, const char *why); /* NULL: as text */
+    const struct purge_dialect *dialect;    /* instead: orders, written in this one */
 };
 
+#define MASK(method) BIT(METHOD_##method)
+#define TAKES_GET    (MASK(GET) | MASK(HEAD)), "Allow: GET, HEAD\r\n"
+#define TAKES_POST   MASK(POST), "Allow: POST\r\n"
+#define TAKES(m)     (MASK(POST) | MASK(m)), "Allow: POST, " #m "\r\n"
+
 static const struct admin_page pages[] = {
-    {"/metrics", false, false, page_metrics, NULL, NULL},
-    {"/livez", false, true, page_livez, NULL, NULL},
-    {"/readyz", false, true, page_readyz, NULL, NULL},
-    {"/healthz", false, true, page_readyz, NULL, NULL},
-    {"/stats", false, false, page_stats, NULL, NULL},
-    {"/flights", false, false, page_flights, NULL, NULL},
-    {"/explain", false, false, NULL, admin_explain, NULL},
-    {"/purge", true, false, NULL, admin_purge, admin_purge_refuse},
+    {"/metrics", TAKES_GET, .answer = page_metrics},
+    {"/livez", TAKES_GET, .is_open = true, .answer = page_livez},
+    {"/readyz", TAKES_GET, .is_open = true, .answer = page_readyz},
+    {"/healthz", TAKES_GET, .is_open = true, .answer = page_readyz},
+    {"/stats", TAKES_GET, .answer = page_stats},
+    {"/flights", TAKES_GET, .answer = page_flights},
+    {"/explain", TAKES_GET, .begin = admin_explain},
+    {"/purge", TAKES_POST, .dialect = &purge_ours},
+    {"/purge/**", TAKES(PURGE), .dialect = &purge_fastly},
+    {"/service/*/purge", TAKES_POST, .dialect = &purge_fastly},
+    {"/service/*/purge/**", TAKES(PUT), .dialect = &purge_fastly},
+    {"/service/*/purge_all", TAKES(PUT), .dialect = &purge_fastly},
+    {"/client/v4/zones/*/purge_cache", TAKES(DELETE), .dialect = &purge_cloudflare},
 };
+
+/* The next segment of a path, its slash before it; empty at the end. */
+static struct span next_segment(struct span *path)
+{
+    size_t n = path->len > 0 ? 1 : 0;
+    while (n < path->len && path->p[n] != '/')
+        n++;
+    struct span segment = {path->p, n};
+    *path = span_from(*path, n);
+    return segment;
+}
+
+static bool path_fits(struct span pattern, struct span path)
+{
+    while (pattern.len > 0) {
+        if (span_eq(pattern, SPAN("/**")))
+            return path.len > 1;
+        struct span wanted = next_segment(&pattern), there = next_segment(&path);
+        if (span_eq(wanted, SPAN("/*")) ? there.len < 2 : !span_eq(wanted, there))
+            return false;
+    }
+    return path.len == 0;
+}
 
 const struct admin_page *admin_page_find(struct span path)
 {
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
-        if (span_eq(path, span_of(pages[i].path)))
+        if (path_fits(span_of(pages[i].path), path))
             return &pages[i];
     return NULL;
 }
@@ -243,8 +277,8 @@ bool admin_page_is_open(const struct admin_page *page)
 
 void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, int status, const char *why)
 {
-    if (page != NULL && page->refuse != NULL)
-        page->refuse(out, status, why);
+    if (page != NULL && page->dialect != NULL)
+        admin_purge_refuse(page->dialect, out, status, span_of(why));
     else
         admin_reply_text(out, status, why);
 }
@@ -252,17 +286,16 @@ void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, i
 bool admin_page_takes(const struct admin_page *page, const struct http_head *head, bool has_content,
                       struct admin_reply *out)
 {
-    bool is_get = head->method == METHOD_GET || head->method == METHOD_HEAD;
     if (head->method == METHOD_OTHER) {
-        admin_reply_text(out, 501, err_text(ERR_NOT_IMPLEMENTED));
+        admin_page_refuse(page, out, 501, err_text(ERR_NOT_IMPLEMENTED));
     } else if (page == NULL) {
         admin_reply_text(
             out, 404,
             "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain /purge");
-    } else if (page->is_post ? head->method != METHOD_POST : !is_get) {
+    } else if ((page->methods >> head->method & 1) == 0) {
         admin_page_refuse(page, out, 405, err_text(ERR_METHOD));
-        out->fields = page->is_post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n";
-    } else if (has_content && !page->is_post) {
+        out->fields = page->allow;
+    } else if (has_content && page->methods == (MASK(GET) | MASK(HEAD))) {
         admin_reply_text(out, 413, "this page takes no content");
     } else {
         return true;
@@ -273,7 +306,7 @@ bool admin_page_takes(const struct admin_page *page, const struct http_head *hea
 bool admin_page_answer(struct admin_pages *p, const struct admin_page *page, const struct admin_request *r,
                        struct admin_later *later, struct admin_reply *out)
 {
-    if (page->begin == NULL) {
+    if (page->answer != NULL) {
         page->answer(p, r->query, out);
         return true;
     }
@@ -282,7 +315,9 @@ bool admin_page_answer(struct admin_pages *p, const struct admin_page *page, con
         return true;
     }
     later->pages = p;
-    if (page->begin(p, r, later, out))
+    bool is_there =
+        page->dialect != NULL ? admin_purge(p, page->dialect, r, later, out) : page->begin(p, r, later, out);
+    if (is_there)
         return true;
     p->n_later++;
     return false;

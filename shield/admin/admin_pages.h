@@ -30,7 +30,7 @@ struct admin_later {
 /* What a page is asked, during the call. */
 struct admin_request {
     const struct http_head *head;
-    struct span path, query; /* of the target: before the '?', and behind it */
+    struct span target, path, query; /* path and query: before the '?' of the target, and behind it */
     struct span content;
     struct span who; /* who asks, for the audit */
 };

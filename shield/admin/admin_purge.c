@@ -6,15 +6,15 @@
 #include "common/err.h"
 #include "common/sf.h"
 #include "shield/admin/admin_json.h"
-#include "shield/admin/purge_json.h"
 #include "shield/purge/purge_audit.h"
 
 /* An order under way: lives from the request until its receipt. */
 struct purge_call {
     struct admin_later *later;
+    const struct purge_dialect *dialect;
     struct purge_draft draft;
     struct purge_order order; /* of `draft` */
-    struct span who;          /* in the draft's arena */
+    struct span target, who;  /* in the draft's arena */
 };
 
 static void free_call(struct purge_call *c)
@@ -48,51 +48,38 @@ static bool take_idempotency_keys(const struct http_head *head, struct purge_dra
 
 /* ---- answering ---- */
 
-static void reply_error(struct admin_reply *out, int status, struct span why)
+void admin_purge_refuse(const struct purge_dialect *dialect, struct admin_reply *out, int status,
+                        struct span why)
 {
-    json_t *text = admin_json_bytes(why);
-    admin_reply_json(out, text != NULL ? json_pack("{s:o}", "error", text) : NULL);
+    admin_reply_json(out, dialect->error(status, why));
     out->status = status;
 }
 
-void admin_purge_refuse(struct admin_reply *out, int status, const char *why)
+static void reply_fault(struct admin_pages *p, const struct purge_call *c, struct admin_reply *out)
 {
-    reply_error(out, status, span_of(why));
-}
-
-static void reply_fault(struct admin_pages *p, struct admin_reply *out, const struct purge_draft *d)
-{
+    const struct purge_draft *d = &c->draft;
     if (d->limit == DRAFT_MAX_ITEMS)
         metric_limit(p->loop->metrics, PURGE_MAX_ITEMS);
     if (d->limit == DRAFT_MAX_ITEM_BYTES)
         metric_limit(p->loop->metrics, PURGE_MAX_ITEM_BYTES);
     bool is_told = d->err != ERR_NOMEM && !d->why.failed;
-    reply_error(out, err_status(is_told ? d->err : ERR_NOMEM),
-                is_told ? buf_span(&d->why) : span_of(err_text(ERR_NOMEM)));
-}
-
-static void reply_receipt(struct admin_reply *out, const struct purge_receipt *r)
-{
-    if (r->err != 0) {
-        reply_error(out, err_status(r->err), span_of(err_text(r->err)));
-        return;
-    }
-    json_t *all = json_pack("{s:I,s:b}", "purge", (json_int_t)r->number, "durable", r->is_durable);
-    if (all != NULL && r->is_repeat && json_object_set_new(all, "repeated", json_true()) != 0) {
-        json_decref(all);
-        all = NULL;
-    }
-    admin_reply_json(out, all);
-    out->status = r->is_durable ? 200 : 507;
+    admin_purge_refuse(c->dialect, out, err_status(is_told ? d->err : ERR_NOMEM),
+                       is_told ? buf_span(&d->why) : span_of(err_text(ERR_NOMEM)));
 }
 
 static void on_receipt(void *ctx, const struct purge_receipt *r)
 {
     struct purge_call *c = ctx;
     struct admin_later *later = c->later;
+    struct purge_words words = {.target = c->target};
     struct admin_reply reply;
     purge_audit(c->who, &c->order, r);
-    reply_receipt(&reply, r);
+    if (r->err != 0) {
+        admin_purge_refuse(c->dialect, &reply, err_status(r->err), span_of(err_text(r->err)));
+    } else {
+        admin_reply_json(&reply, c->dialect->receipt(&words, &c->order, r));
+        reply.status = r->is_durable ? 200 : 507;
+    }
     free_call(c);
     admin_later_done(later, &reply);
 }
@@ -102,29 +89,33 @@ static void on_receipt(void *ctx, const struct purge_receipt *r)
 static bool read_call(struct purge_call *c, const struct admin_request *request)
 {
     struct purge_draft *d = &c->draft;
-    if (!purge_json_read(request->content, d) || !take_idempotency_keys(request->head, d) ||
+    struct purge_words words = {request->target, request->head, request->content};
+    if (!c->dialect->read(&words, d) || !take_idempotency_keys(request->head, d) ||
         !purge_draft_order(d, &c->order))
         return false;
+    c->target = arena_span(&d->arena, request->target);
     c->who = arena_span(&d->arena, request->who);
-    return c->who.p != NULL || purge_draft_nomem(d);
+    return (c->target.p != NULL && c->who.p != NULL) || purge_draft_nomem(d);
 }
 
-bool admin_purge(struct admin_pages *p, const struct admin_request *request, struct admin_later *later,
-                 struct admin_reply *out)
+bool admin_purge(struct admin_pages *p, const struct purge_dialect *dialect,
+                 const struct admin_request *request, struct admin_later *later, struct admin_reply *out)
 {
     if (p->sources.purge == NULL) {
-        reply_error(out, 501, SPAN("purging is not built yet; restart to drop what memory holds"));
+        admin_purge_refuse(dialect, out, 501,
+                           SPAN("purging is not built yet; restart to drop what memory holds"));
         return true;
     }
     struct purge_call *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        reply_error(out, err_status(ERR_NOMEM), span_of(err_text(ERR_NOMEM)));
+        admin_purge_refuse(dialect, out, err_status(ERR_NOMEM), span_of(err_text(ERR_NOMEM)));
         return true;
     }
     c->later = later;
+    c->dialect = dialect;
     purge_draft_init(&c->draft, p->loop->config);
     if (!read_call(c, request)) {
-        reply_fault(p, out, &c->draft);
+        reply_fault(p, c, out);
         free_call(c);
         return true;
     }

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/units.h"
+#include "shield/admin/admin_json.h"
 
 static const char *type_name(const json_t *value)
 {
@@ -134,11 +135,11 @@ static bool take_member(const json_t *value, const char *name, struct said *said
                              name);
 }
 
-bool purge_json_read(struct span text, struct purge_draft *d)
+static bool ours_read(const struct purge_words *w, struct purge_draft *d)
 {
     struct said said = {0};
     const char *name;
-    json_t *value, *all = purge_json_object(text, "{\"urls\":[\"http://HOST/PATH\"]}", d);
+    json_t *value, *all = purge_json_object(w->content, "{\"urls\":[\"http://HOST/PATH\"]}", d);
     if (all == NULL)
         return false;
     bool ok = true;
@@ -147,3 +148,23 @@ bool purge_json_read(struct span text, struct purge_draft *d)
     d->is_soft = said.is_soft_said ? said.soft : d->over_ms > 0;
     return ok;
 }
+
+/* ---- answering ---- */
+
+static json_t *ours_receipt(const struct purge_words *w, const struct purge_order *o,
+                            const struct purge_receipt *r)
+{
+    json_t *all = json_pack("{s:I,s:b}", "purge", (json_int_t)r->number, "durable", r->is_durable);
+    if (all != NULL && r->is_repeat && json_object_set_new(all, "repeated", json_true()) != 0) {
+        json_decref(all);
+        return NULL;
+    }
+    return all;
+}
+
+static json_t *ours_error(int status, struct span why)
+{
+    return json_pack("{s:o}", "error", admin_json_bytes(why));
+}
+
+const struct purge_dialect purge_ours = {ours_read, ours_receipt, ours_error};

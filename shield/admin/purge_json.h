@@ -1,20 +1,15 @@
-/* purge_json - our own way to write a purge:
+/* purge_json - what the dialects that are JSON have in common, and ours:
  *
  *   {"urls":[],"prefixes":[],"tags":[],"hosts":[],"all":false,"soft":false,"over":"10m","reference":"v42"}
  *
- * All members may be left out, but something has to be ordered. Pure. */
+ * All members may be left out, but something has to be ordered; "over" means soft unless "soft" is false by
+ * the caller's own word. Pure. */
 #ifndef SHIELD_ADMIN_PURGE_JSON_H
 #define SHIELD_ADMIN_PURGE_JSON_H
 
-#include <jansson.h>
+#include "shield/admin/purge_dialect.h"
 
-#include "shield/purge/purge_draft.h"
-
-/* `text` into the draft. False with d->err and d->why, which names the member or the place in the text.
- * "over" means soft unless "soft" is false by the caller's own word. */
-bool purge_json_read(struct span text, struct purge_draft *d);
-
-/* For every dialect: the JSON object that `text` is, or NULL with d->err; `example` shows what would be
+/* The JSON object that `text` is, or NULL with d->err; `example` shows what would be
  * right. A member that comes twice is a fault. */
 json_t *purge_json_object(struct span text, const char *example, struct purge_draft *d);
 

@@ -23,6 +23,12 @@ static int tear_down(void **state)
     return 0;
 }
 
+static bool read_text(const char *text, struct purge_draft *d)
+{
+    struct purge_words words = {.content = span_of(text)};
+    return purge_ours.read(&words, d);
+}
+
 static const struct {
     const char *text;
     size_t counts[PURGE_KINDS]; /* urls, prefixes, tags, hosts, all */
@@ -54,7 +60,7 @@ static void test_orders(void **state)
         struct purge_draft d;
         struct purge_order o;
         purge_draft_init(&d, cfg);
-        if (!purge_json_read(span_of(good[i].text), &d) || !purge_draft_order(&d, &o))
+        if (!read_text(good[i].text, &d) || !purge_draft_order(&d, &o))
             fail_msg("%s: %.*s", good[i].text, SPAN_FMT(buf_span(&d.why)));
         for (int k = 0; k < PURGE_KINDS; k++)
             assert_int_equal(purge_draft_count(&d, (enum purge_kind)k), good[i].counts[k]);
@@ -110,7 +116,7 @@ static void test_faults(void **state)
         struct purge_draft d;
         struct purge_order o;
         purge_draft_init(&d, cfg);
-        assert_false(purge_json_read(span_of(bad[i].text), &d) && purge_draft_order(&d, &o));
+        assert_false(read_text(bad[i].text, &d) && purge_draft_order(&d, &o));
         assert_int_equal(d.err, ERR_SYNTAX);
         buf_put(&d.why, "", 1);
         if (strstr(d.why.p, bad[i].fault) == NULL)

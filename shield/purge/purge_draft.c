@@ -103,8 +103,6 @@ static const char *prefix_fault(struct span s)
 {
     if (!is_absolute_url(s))
         return "is no beginning of a URL; write http://HOST/PATH or HOST/PATH, percent-encoded";
-    if (memchr(s.p, '?', s.len) != NULL)
-        return "goes into the query, and a prefix ends before it; write the path alone";
     if (looks_like_pattern(s))
         return "has a star, and a prefix is no pattern; name the host, and leave out a star at the end";
     return NULL;

@@ -36,8 +36,8 @@ size_t purge_draft_count(const struct purge_draft *d, enum purge_kind kind);
  * which one is wrong. False with d->err:
  *
  * PURGE_URL     an absolute http or https URL
- * PURGE_PREFIX  the beginning of one, which ends before the query; without scheme it is taken for http, and
- *               without path for all of the host: the item says so
+ * PURGE_PREFIX  the beginning of one; without scheme it is taken for http, and without path for all of the
+ *               host: the item says so
  * PURGE_TAG     printable, no blank at either end
  * PURGE_HOST    host or host:port, without pattern
  * PURGE_ALL     `what` is not looked at */

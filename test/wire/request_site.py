@@ -40,17 +40,6 @@ class Site:
         self.still_serves()
         return answer
 
-    def cut(self, raw, bytewise=False, method="POST"):
-        """As refused(), but the origin may have answered already: then the answer is cut or whole, and is the last."""
-        client = self.send(raw + SMUGGLED, [method], bytewise)
-        try:
-            answer = client.response()
-            assert answer.is_cut or answer.get("Connection") == "close"
-            assert client.at_end()
-        finally:
-            client.close()
-        self.still_serves()
-
     def passed(self, raw, method="GET", target="/case", host="edge.test", body=b"", bytewise=False, more=()):
         """`raw` is one request, which the origin sees as told; the next on its connection is answered too."""
         client = self.send(raw + request_bytes("/next"), [method, "GET"], bytewise)

@@ -126,12 +126,12 @@ static int read_line(struct parse *x, struct http1_scan *scan, struct span line)
     return 0;
 }
 
-/* What no end of the line could put right, so that nothing more is waited for: a NUL, and in a response a CR
- * before anything but LF. A CR that is the last byte may yet be a good one. NULL: nothing. */
-static const char *hopeless_byte(const struct parse *x, struct span s)
+/* What no end of the line could put right, so that nothing more is waited for: a NUL, or a CR before anything
+ * but LF. A CR that is the last byte may yet be a good one. NULL: nothing. */
+static const char *hopeless_byte(struct span s)
 {
     const char *nul = s.len > 0 ? memchr(s.p, '\0', s.len) : NULL;
-    const char *cr = !x->is_request && s.len > 1 ? memchr(s.p, '\r', s.len - 1) : NULL;
+    const char *cr = s.len > 1 ? memchr(s.p, '\r', s.len - 1) : NULL;
     if (cr != NULL && (nul == NULL || cr < nul))
         return "CR without LF";
     return nul != NULL ? "NUL byte" : NULL;
@@ -156,13 +156,13 @@ static int read_lines(struct parse *x, struct http1_scan *scan, size_t limit)
             return refuse(x, ERR_PROTOCOL, "does not begin with HTTP/1.");
         if (lf == NULL) { /* of what was looked at before, only a CR at its end is still in doubt */
             size_t again = from > scan->line ? from - 1 : from;
-            const char *why = from < limit ? hopeless_byte(x, between(x->p + again, line_end)) : NULL;
+            const char *why = from < limit ? hopeless_byte(between(x->p + again, line_end)) : NULL;
             scan->done = (uint32_t)MAX(limit, from);
             return why != NULL ? refuse(x, ERR_BAD_REQUEST, why) : 0;
         }
         int err = read_line(x, scan, line);
         if (err != 0) {
-            const char *why = hopeless_byte(x, line);
+            const char *why = hopeless_byte(line);
             return why != NULL ? refuse(x, ERR_BAD_REQUEST, why) : err;
         }
         scan->line = scan->done = (uint32_t)(lf + 1 - x->p);

@@ -16,6 +16,11 @@ def site(module_lab):
     return Site(module_lab)
 
 
+@pytest.fixture(params=[False, True], ids=["whole", "in bytes"])
+def bytewise(request):
+    return request.param
+
+
 def line(text):
     """A request with this request line."""
     return text + b"\r\n" + END
@@ -276,6 +281,17 @@ def test_refused_in_single_bytes(site, name):
     site.refused(REFUSED[name], [400], bytewise=True)
 
 
+@pytest.mark.parametrize("raw", [b"GET /case HTTP/1.1\rHost: edge.test\r\r", b"GET /case\rX", b"\rG", b"GET /case HTTP/1.1\r\nHost: edge.test\r\r",
+                                 b"GET /case HTTP/1.1\r\nX: y\rz", b"GET /case HTTP/1.1\r\nX\0", b"\x16\x03\x01\x00", b"\0"])
+def test_what_nothing_can_mend_is_refused_at_once(site, raw, bytewise):
+    """Without a line end: the client waits for its answer, and so does the test."""
+    client = site.send(raw, bytewise=bytewise)
+    answer = client.response()
+    assert answer.status == 400 and client.at_end()
+    client.close()
+    site.still_serves()
+
+
 OTHERWISE = {
     "HTTP/2.0": (line(b"GET /case HTTP/2.0"), 505),
     "HTTP/3.0": (line(b"GET /case HTTP/3.0"), 505),
@@ -305,7 +321,6 @@ def test_refused_with_another_status(site, name):
 @pytest.mark.parametrize("raw", [b"HEAD /case HTTP/1.1\r\n\r\n", b"HEAD /case HTTP/1.1\r\nHost: a b\r\n\r\n", b"\r\nHEAD /case\r\n",
                                  b"HEAD /case HTTP/1.1\r\n" + HOST + b"X-A : b\r\n\r\n",
                                  b"HEAD /case HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n"])
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "in bytes"])
 def test_a_refused_head_has_no_content(site, raw, bytewise):
     """RFC 9110 section 9.3.2."""
     assert int(site.refused(raw, [400], bytewise, "HEAD")["Content-Length"]) > 0

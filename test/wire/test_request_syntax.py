@@ -487,6 +487,23 @@ def test_an_upgrade_is_neither_done_nor_passed_on(site, name, method):
     assert not any(field in seen for field in ("Upgrade", "Connection", "HTTP2-Settings"))
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_101_of_the_origin_is_its_mistake(lab, method):
+    """Nothing was asked to be upgraded there: no tunnel, and what stands behind the 101 is nobody's answer."""
+    origin = lab.origin()
+    shield = lab.shield(origin)
+    client = lab.client(shield).send(f"{method} /case HTTP/1.1\r\n".encode() + HOST + UPGRADES["websocket"] + b"\r\n", [method])
+    held = origin.expect("/case")
+    held.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nHTTP/1.1 200 OK\r\n"
+              b"Content-Length: 4\r\n\r\nevil")
+    answer = client.response()
+    assert answer.status == 502 and answer.interim == []
+    held.wait_closed()
+    client.request("/next")
+    origin.expect("/next").respond(200, body=b"next")
+    assert client.response().body == b"next"
+
+
 # Max-Forwards: RFC 9110 section 7.6.2
 
 @pytest.mark.parametrize("value, goes", [("1", "0"), ("00010", "9"), ("-1", "-1"), ("x", "x"), ("", ""), ("1.5", "1.5")])

@@ -45,10 +45,12 @@ soak:
 	+@for variant in release asan tsan; do \
 	    $(MAKE) --no-print-directory $(JOBS) VARIANT=$$variant check-soak || exit 1; done
 
+SOAKS := $(patsubst %,test/wire/test_%.py,soak garbage desync)
+
 check-soak: $(B)shield $(B)shield-bench
 	@echo "soak: $(B)shield"
 	@$(ENV_$(VARIANT)) SHIELD=$(B)shield SOAK_SECONDS=$(SOAK_SECONDS) $(RUN_$(VARIANT)) \
-	    $(PYTHON) -B -m pytest -q -s -p no:cacheprovider $(PYTEST_FLAGS) test/wire/test_soak.py test/wire/test_garbage.py
+	    $(PYTHON) -B -m pytest -q -s -p no:cacheprovider $(PYTEST_FLAGS) $(SOAKS)
 
 # libFuzzer: the archives are built with coverage, each target runs from its kept corpus into a scratch one.
 FUZZ_SRC     := $(wildcard test/fuzz/fuzz_*.c)

@@ -2,7 +2,7 @@
 connection goes or rightly stays, and that the next client's answer is its own. One shield lives through all of it."""
 import pytest
 
-from raw_answers import CHUNKED, EVIL, FOUR, LAST, OK, head, named
+from raw_answers import CHUNKED, EVIL, FOUR, OK, head, named
 
 SETS = {"http.max_chunk_ext": "64", "http.max_trailers": "256", "client.max_head": "8k", "client.max_fields": "32"}
 

@@ -22,6 +22,7 @@ struct h1_client {
     struct read_ahead *ahead; /* over `in`, while a request runs; NULL until there is something to count */
     struct http1_body body;   /* of the request whose content is coming in */
     struct exchange *exchange;
+    uint64_t judged_ms, judged_bytes; /* content: since when its rate is measured, and what has come since */
     struct peer peer; /* from on_address on */
     bool in_head;     /* head_timeout runs */
     bool in_content;  /* content of the running request is still to come */
@@ -167,6 +168,26 @@ static void on_over(void *ctx, bool keep_alive, bool abort)
     }
 }
 
+/* From now on: as long as we do not read, it is not the client who is slow. */
+static void measure_content(struct h1_client *c)
+{
+    c->judged_ms = loop_now_ms(loop_of(c));
+    c->judged_bytes = 0;
+}
+
+/* A pause is body_timeout's; this is for content that drips: it would hold a place at the origin for ever.
+ * Judged in stretches of body_timeout. */
+static bool is_dripping(struct h1_client *c, size_t n)
+{
+    uint64_t over_ms = loop_now_ms(loop_of(c)) - c->judged_ms;
+    c->judged_bytes += n;
+    if (over_ms < settings(c)->client.body_timeout_ms)
+        return false;
+    bool slow = c->judged_bytes < settings(c)->client.drip_rate * over_ms / 1000;
+    measure_content(c);
+    return slow;
+}
+
 static void on_content_room(void *ctx)
 {
     struct h1_client *c = ctx;
@@ -174,8 +195,10 @@ static void on_content_room(void *ctx)
         return;
     c->held_back = false;
     process_waiting(c); /* without bytes too: the end of the content may be due */
-    if (c->exchange != NULL && !c->eof && !c->held_back && c->in.len == 0)
-        conn_read_start(&c->conn);
+    if (c->exchange == NULL || c->eof || c->held_back || c->in.len > 0)
+        return;
+    measure_content(c);
+    conn_read_start(&c->conn);
 }
 
 static const struct exchange_owner exchange_events = {.on_over = on_over, .on_content_room = on_content_room};
@@ -237,6 +260,7 @@ static void start_request(struct h1_client *c, const struct http_head *head)
     c->held_back = false;
     if (c->in_content)
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
+    measure_content(c);
     exchange_start(c->server->env, &r, &c->exchange);
 }
 
@@ -270,6 +294,14 @@ static size_t take_head(struct h1_client *c, const char *p, size_t n)
     return r.head_bytes;
 }
 
+/* The content is broken or late, and nothing more of it is taken. */
+static void end_content(struct h1_client *c, int err)
+{
+    c->in_content = false;
+    conn_read_stop(&c->conn);
+    exchange_on_bad_content(c->exchange, err);
+}
+
 /* Some content off p[0..n), for the running exchange: gives how many bytes it took. *stop: enough for now. */
 static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *stop)
 {
@@ -277,6 +309,12 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
     struct span data;
     switch (http1_body_feed(&c->body, p, n, &used, &data)) {
     case BODY_DATA:
+        if (is_dripping(c, data.len)) {
+            *stop = true;
+            metric_limit(loop_of(c)->metrics, DRIP_RATE);
+            end_content(c, ERR_CLIENT_TIMEOUT);
+            break;
+        }
         timer_set(loop_of(c), &c->timer, settings(c)->client.body_timeout_ms);
         if (!exchange_content(c->exchange, data.p, data.len)) {
             conn_read_stop(&c->conn);
@@ -296,9 +334,7 @@ static size_t take_content(struct h1_client *c, const char *p, size_t n, bool *s
     case BODY_BAD:
         *stop = true;
         count_refusal(c, c->body.err);
-        c->in_content = false;
-        conn_read_stop(&c->conn);
-        exchange_on_bad_content(c->exchange, c->body.err);
+        end_content(c, c->body.err);
         break;
     }
     return used;
@@ -458,8 +494,7 @@ static void on_timer(struct loop_timer *t)
             return;
         }
         metric_limit(m, BODY_TIMEOUT);
-        c->in_content = false;
-        exchange_on_bad_content(c->exchange, ERR_CLIENT_TIMEOUT);
+        end_content(c, ERR_CLIENT_TIMEOUT);
     } else if (c->in.len > 0) {
         metric_limit(m, HEAD_TIMEOUT);
         struct http_head seems = what_it_seems(c->in.p, c->in.len);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -149,7 +150,14 @@ static bool is_shortage(int error)
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
-/* Neither is any use to try at once again: what is short will be so for a while. */
+/* Linux looks for a descriptor before it looks for a connection: in a shortage the end of the queue is not
+ * told by EAGAIN, and nobody is to be let go for nobody. */
+static bool is_anybody_there(const struct listener *n)
+{
+    struct pollfd p = {.fd = n->fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
 static bool relieve(struct listener *n)
 {
     if (n->ops->on_shortage(n))
@@ -189,9 +197,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             n->ops->on_accepted(n, fd);
         } else if (errno == EAGAIN) {
             return;
-        } else if (is_shortage(errno) && !relieve(n)) {
-            pause_accepting(n);
-            return;
+        } else if (is_shortage(errno)) {
+            if (!is_anybody_there(n))
+                return;
+            if (!relieve(n)) {
+                pause_accepting(n);
+                return;
+            }
         } /* else: that one has gone already */
     }
 }

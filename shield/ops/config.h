@@ -160,7 +160,7 @@ struct config {
     uint32_t n_origins;
 
     struct {
-        uint64_t idle_timeout_ms, head_timeout_ms, body_timeout_ms, write_timeout_ms, min_rate;
+        uint64_t idle_timeout_ms, head_timeout_ms, body_timeout_ms, write_timeout_ms, min_rate, drip_rate;
         uint64_t max_connections_per_ip, max_requests_per_ip; /* 0: no limit */
         uint64_t requests_burst_per_ip;                       /* 0: as max_requests_per_ip */
         uint64_t max_addresses;

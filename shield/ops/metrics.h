@@ -104,6 +104,7 @@
     X(HEAD_TIMEOUT, "client.head_timeout")                     \
     X(BODY_TIMEOUT, "client.body_timeout")                     \
     X(WRITE_TIMEOUT, "client.write_timeout")                   \
+    X(DRIP_RATE, "client.drip_rate")                           \
     X(MIN_RATE, "client.min_rate")                             \
     X(MAX_1XX, "http.max_1xx")                                 \
     X(MAX_CHUNK_EXT, "http.max_chunk_ext")                     \

@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "shield/policy/stored_block.h"
 
 struct upstream {
     struct conn conn;
@@ -188,7 +189,7 @@ int upstream_pool_init(struct upstream_pool *p, struct loop *l, struct gate **ga
     list_init(&p->open);
     for (int i = 0; i < CONFIG_MAX_ORIGINS; i++)
         list_init(&p->idle[i]);
-    p->cap_fields = l->config->http_limits.max_fields;
+    p->cap_fields = MIN(l->config->http_limits.max_fields, (uint32_t)RESPONSE_FIELDS_MAX);
     p->fields = calloc(p->cap_fields, sizeof *p->fields);
     if (p->fields == NULL)
         return ERR_NOMEM;
@@ -205,7 +206,7 @@ int upstream_pool_resize(struct upstream_pool *p, const struct config *config)
         return ERR_NOMEM;
     free(p->fields);
     p->fields = fields;
-    p->cap_fields = config->http_limits.max_fields;
+    p->cap_fields = MIN(config->http_limits.max_fields, (uint32_t)RESPONSE_FIELDS_MAX);
     return 0;
 }
 

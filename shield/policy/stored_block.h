@@ -4,7 +4,8 @@
 
 #include "common/http_head.h"
 
-enum { STORED_FIELDS_MAX = 1024 };
+/* Of what we store; and of a response that comes in, so that there is room for what we add. */
+enum { STORED_FIELDS_MAX = 1024, RESPONSE_FIELDS_MAX = STORED_FIELDS_MAX - 24 };
 
 struct stored_block {
     struct http_field fields[STORED_FIELDS_MAX];

@@ -4,7 +4,8 @@
 #include "common/clock.h"
 #include "common/err.h"
 
-enum { WRITE_BYTES_MAX = 512 * 1024, LOOK_MS = 1000, RATE_OVER_US = 5 * 1000 * 1000 };
+/* DRIP_OVER write_timeouts: who takes nothing at all has been cut for that long before. */
+enum { WRITE_BYTES_MAX = 512 * 1024, LOOK_MS = 1000, RATE_OVER_US = 5 * 1000 * 1000, DRIP_OVER = 4 };
 
 /* ---- pins: what is read from disk may not be evicted meanwhile ---- */
 
@@ -255,16 +256,15 @@ static void cut_slow_client(struct exchange *ex)
 }
 
 /* Only time in which it was the client that we waited for counts (the origin may be slow as well), in
- * stretches of RATE_OVER_US, so that what the socket's buffers took in at once does not last for ever. */
-static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
+ * stretches of `stretch_us`, so that what the socket's buffers took in at once does not last for ever. */
+static bool is_below(struct exchange *ex, uint64_t rate, uint64_t stretch_us, size_t left, uint64_t now_us)
 {
     uint64_t stalled_us = ex->stalled_us + (now_us - ex->pending_us);
     uint64_t taken = ex->sent_bytes - MIN(ex->sent_bytes, left);
     uint64_t over_us = stalled_us - ex->judged_us;
-    if (over_us < RATE_OVER_US)
+    if (over_us < stretch_us)
         return false;
-    bool slow = taken - MIN(taken, ex->judged_bytes) <
-                ex->env->loop->config->client.min_rate * (over_us / 1000) / 1000;
+    bool slow = taken - MIN(taken, ex->judged_bytes) < rate * (over_us / 1000) / 1000;
     ex->judged_us = stalled_us;
     ex->judged_bytes = taken;
     return slow;
@@ -273,8 +273,10 @@ static bool is_below_min_rate(struct exchange *ex, size_t left, uint64_t now_us)
 void reader_on_timer(struct exchange *ex)
 {
     struct loop *l = ex->env->loop;
+    const struct config *cfg = l->config;
     size_t left = conn_untaken(ex->conn);
-    uint64_t now_us = clock_mono_us(), timeout_ms = l->config->client.write_timeout_ms;
+    uint64_t now_us = clock_mono_us(), timeout_ms = cfg->client.write_timeout_ms;
+    bool holds_back = ex->waiter.flight != NULL && flight_is_paced(ex->waiter.flight);
     if (left < ex->pending_bytes) {
         ex->pending_bytes = left;
         ex->moved_us = now_us;
@@ -282,9 +284,12 @@ void reader_on_timer(struct exchange *ex)
     if (now_us - ex->moved_us >= timeout_ms * 1000) {
         metric_limit(l->metrics, WRITE_TIMEOUT);
         cut_slow_client(ex);
-    } else if (ex->waiter.flight != NULL && flight_is_paced(ex->waiter.flight) &&
-               is_below_min_rate(ex, left, now_us)) {
+    } else if (holds_back && is_below(ex, cfg->client.min_rate, RATE_OVER_US, left, now_us)) {
         metric_limit(l->metrics, MIN_RATE);
+        cut_slow_client(ex);
+    } else if (!holds_back &&
+               is_below(ex, cfg->client.drip_rate, timeout_ms * 1000 * DRIP_OVER, left, now_us)) {
+        metric_limit(l->metrics, DRIP_RATE);
         cut_slow_client(ex);
     } else {
         timer_set(l, &ex->timer, MIN(LOOK_MS, timeout_ms));

@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "common/proxy_protocol.h"
 #include "shield/http/read_ahead.h"
 #include "shield/ops/log.h"
 
@@ -23,13 +24,14 @@ struct h1_client {
     struct http1_body body;   /* of the request whose content is coming in */
     struct exchange *exchange;
     uint64_t judged_ms, judged_bytes; /* content: since when its rate is measured, and what has come since */
-    struct peer peer; /* from on_address on */
-    bool in_head;     /* head_timeout runs */
-    bool in_content;  /* content of the running request is still to come */
-    bool held_back;   /* and on_content_room says when there is room for it */
-    bool processing;  /* on_over must not start the next request: the loop below does */
-    bool eof;         /* the client has half-closed */
-    bool answered;    /* once at least */
+    struct peer peer;                 /* from on_address on who it is, before that the socket's */
+    bool in_greeting;                 /* a PROXY header comes first */
+    bool in_head;                     /* head_timeout runs */
+    bool in_content;                  /* content of the running request is still to come */
+    bool held_back;                   /* and on_content_room says when there is room for it */
+    bool processing;                  /* on_over must not start the next request: the loop below does */
+    bool eof;                         /* the client has half-closed */
+    bool answered;                    /* once at least */
     bool lingering;
     size_t untaken;    /* while lingering: what of our answer the client has not taken, at the last look */
     uint64_t moved_ms; /* and when that became less */
@@ -424,13 +426,8 @@ static size_t process(struct h1_client *c, const char *p, size_t n, uint32_t *re
     return taken;
 }
 
-/* ---- the connection's events ---- */
-
-static void on_data(struct conn *conn, const char *p, size_t n)
+static void take_bytes(struct h1_client *c, const char *p, size_t n)
 {
-    struct h1_client *c = client_of(conn);
-    if (c->lingering)
-        return;
     uint32_t requests = 0;
     if (c->in.len == 0) {
         size_t used = process(c, p, n, &requests);
@@ -447,10 +444,114 @@ static void on_data(struct conn *conn, const char *p, size_t n)
     }
 }
 
+/* ---- who it is ---- */
+
+/* Its answer is out before it has asked. Many at a time would take up what the bound is there to keep. */
+static void turn_away(struct h1_client *c, int err, uint64_t n_turned_away)
+{
+    if (n_turned_away <= TURNED_AWAY_MAX)
+        refuse(c, NULL, err);
+    else
+        close_client(c, true);
+}
+
+/* Who has connected is known now: once in a connection's life, before anything of it is read as a request.
+ * False when it has been turned away for its address. */
+static bool on_address(struct h1_client *c, const struct netaddr_cidr *addr)
+{
+    uint32_t n;
+    peer_set(&c->peer, addr);
+    c->in_greeting = false;
+    int err = address_enter(c->server->shared->addresses, loop_of(c), addr, &c->address, &n);
+    if (err != 0)
+        turn_away(c, err, n - settings(c)->client.max_connections_per_ip);
+    return err == 0;
+}
+
+/* Whoever is to send a PROXY header is not spoken to without one. */
+static void greet(struct h1_client *c)
+{
+    struct netaddr_cidr addr;
+    conn_peer(&c->conn, &addr);
+    if (addr.family == 0) { /* already reset: nobody is there to be answered */
+        close_client(c, true);
+        return;
+    }
+    if (!config_cidrs_have(&settings(c)->edges_proxy_protocol, &addr)) {
+        if (on_address(c, &addr))
+            wait_for_request(c);
+        return;
+    }
+    peer_set(&c->peer, &addr);
+    c->in_greeting = true;
+    timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
+    conn_read_start(&c->conn);
+}
+
+static void refuse_greeting(struct h1_client *c)
+{
+    metric_count(loop_of(c)->metrics, PROXY_HEADERS_REFUSED);
+    close_client(c, true); /* without a word: what speaks there may be no HTTP at all */
+}
+
+/* What stands behind the header is the client's own. */
+static void end_greeting(struct h1_client *c, const struct proxy_header *h)
+{
+    struct netaddr_cidr addr = h->has_source ? h->source : c->peer.addr;
+    buf_consume(&c->in, h->bytes);
+    if (!on_address(c, &addr)) {
+        buf_fini(&c->in);
+    } else if (c->in.len > 0) {
+        process_waiting(c);
+    } else {
+        buf_fini(&c->in);
+        wait_for_request(c);
+    }
+}
+
+static void take_greeting(struct h1_client *c, const char *p, size_t n)
+{
+    struct proxy_header h;
+    buf_put(&c->in, p, n);
+    if (c->in.failed) {
+        close_client(c, true);
+        return;
+    }
+    switch (proxy_header_parse(c->in.p, c->in.len, settings(c)->client.max_proxy_header, &h)) {
+    case PROXY_HEADER_MORE:
+        break;
+    case PROXY_HEADER_DONE:
+        end_greeting(c, &h);
+        break;
+    case PROXY_HEADER_TOO_LONG:
+        metric_limit(loop_of(c)->metrics, MAX_PROXY_HEADER);
+        refuse_greeting(c);
+        break;
+    case PROXY_HEADER_BAD:
+        refuse_greeting(c);
+        break;
+    }
+}
+
+/* ---- the connection's events ---- */
+
+static void on_data(struct conn *conn, const char *p, size_t n)
+{
+    struct h1_client *c = client_of(conn);
+    if (c->in_greeting)
+        take_greeting(c, p, n);
+    else if (!c->lingering)
+        take_bytes(c, p, n);
+}
+
 static void on_eof(struct conn *conn)
 {
     struct h1_client *c = client_of(conn);
     c->eof = true;
+    if (c->in_greeting && c->in.len > 0) { /* who has sent nothing only looked whether we are there */
+        refuse_greeting(c);
+        return;
+    }
     if (c->exchange == NULL)
         close_client(c, false);
     else if (c->in_content && !c->held_back)
@@ -486,6 +587,9 @@ static void on_timer(struct loop_timer *t)
     struct metrics_slot *m = loop_of(c)->metrics;
     if (c->lingering) {
         linger_on(c);
+    } else if (c->in_greeting) {
+        metric_limit(m, HEAD_TIMEOUT);
+        refuse_greeting(c);
     } else if (c->exchange != NULL) {
         if (!c->in_content)
             return;
@@ -521,27 +625,6 @@ void h1_server_init(struct h1_server *s, struct exchange_env *env, struct h1_sha
     room_init(&s->room, &shared->rooms, env->loop, on_leave);
 }
 
-/* Its answer is out before it has asked. Many at a time would take up what the bound is there to keep. */
-static void turn_away(struct h1_client *c, int err, uint64_t n_turned_away)
-{
-    if (n_turned_away <= TURNED_AWAY_MAX)
-        refuse(c, NULL, err);
-    else
-        close_client(c, true);
-}
-
-/* Who has connected is known now: once in a connection's life, and before anything of it is read as a
- * request. False when it has been turned away for its address. */
-static bool on_address(struct h1_client *c, const struct netaddr_cidr *addr)
-{
-    uint32_t n;
-    peer_set(&c->peer, addr);
-    int err = address_enter(c->server->shared->addresses, loop_of(c), addr, &c->address, &n);
-    if (err != 0)
-        turn_away(c, err, n - settings(c)->client.max_connections_per_ip);
-    return err == 0;
-}
-
 /* How many clients there are beyond client.max_connections with this one, for which nobody leaves. */
 static uint64_t count_in(struct h1_client *c)
 {
@@ -575,10 +658,7 @@ void h1_server_accept(struct h1_server *s, int fd, bool is_unix)
         return;
     }
     metric_count(l->metrics, CLIENT_CONNECTIONS_TOTAL);
-    struct netaddr_cidr addr;
-    conn_peer(&c->conn, &addr);
-    if (on_address(c, &addr))
-        wait_for_request(c);
+    greet(c);
 }
 
 bool h1_server_give_way(struct h1_server *s)

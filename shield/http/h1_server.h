@@ -1,6 +1,7 @@
 /* h1_server - HTTP/1.0 and 1.1 clients of one loop: requests in, one exchange at a time, answers out in
  * order.
  *
+ *   GREETING --PROXY header--> IDLE (only of peers in edges.proxy_protocol; the others begin there)
  *   IDLE --head--> BUSY (an exchange runs; content is handed to it, pipelined requests wait) --> IDLE ...
  *     `--bad head--> answer, LINGERING (no more from us; what the client still sends is dropped) --> closed
  *

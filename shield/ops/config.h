@@ -141,7 +141,7 @@ struct config {
     char *debug_token_file;
     struct tokens *debug_tokens; /* config_read_tokens; NULL: none */
     char **hosts;                /* lower case; NULL-terminated, never NULL; empty: all */
-    struct config_cidrs edges_allow, edges_trusted, purge_allow;
+    struct config_cidrs edges_allow, edges_trusted, edges_proxy_protocol, purge_allow;
     char *edges_secret, *edges_secret_header; /* the file, and the field in lower case */
     struct tokens *edge_secrets;              /* config_read_tokens; NULL: none is asked for */
 
@@ -164,7 +164,7 @@ struct config {
         uint64_t max_connections_per_ip, max_requests_per_ip; /* 0: no limit */
         uint64_t requests_burst_per_ip;                       /* 0: as max_requests_per_ip */
         uint64_t max_addresses;
-        uint64_t max_connections, max_head, max_fields, max_url, max_pipelined;
+        uint64_t max_connections, max_head, max_fields, max_url, max_pipelined, max_proxy_header;
         int cache_control; /* enum config_client_cc */
     } client;
     struct {

@@ -41,6 +41,8 @@ const struct directive directives[] = {
       "The request field with the edge's secret; it never goes any further." },
     { "edges.trusted", D_CIDRS, AT(edges_trusted), "", NULL, NULL, D_LIVE, NULL,
       "Address blocks whose X-Forwarded-* fields are believed; empty believes nobody." },
+    { "edges.proxy_protocol", D_CIDRS, AT(edges_proxy_protocol), "", NULL, NULL, D_LIVE, NULL,
+      "Address blocks whose connections begin with a PROXY header, version 1 or 2; empty: nobody's do." },
     { "purge.allow", D_CIDRS, AT(purge_allow), "", NULL, NULL, D_LIVE, NULL,
       "Address blocks that may send PURGE to the data port; empty lets nobody." },
     { "purge.max_live", D_COUNT, AT(purge.max_live), "200k", "1k", "100m", D_RESTART, NULL,
@@ -93,6 +95,8 @@ const struct directive directives[] = {
       "Bytes of a request target." },
     { "client.max_pipelined", D_COUNT, AT(client.max_pipelined), "32", "1", "10k", D_LIVE, NULL,
       "Requests of a connection that are read ahead of its answers; no more is read until some are sent." },
+    { "client.max_proxy_header", D_BYTES, AT(client.max_proxy_header), "1k", "232", "64k", D_LIVE, NULL,
+      "Bytes of a PROXY header with all that it tells besides the address." },
     { "client.cache_control", D_ENUM, AT(client.cache_control), "ignore", NULL, NULL, D_LIVE, "ignore obey",
       "Whether a request's Cache-Control counts; ignore: an edge cannot force a refetch." },
 

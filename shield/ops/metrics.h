@@ -100,6 +100,7 @@
     X(MAX_FIELDS, "client.max_fields")                         \
     X(MAX_URL, "client.max_url")                               \
     X(MAX_PIPELINED, "client.max_pipelined")                   \
+    X(MAX_PROXY_HEADER, "client.max_proxy_header")             \
     X(IDLE_TIMEOUT, "client.idle_timeout")                     \
     X(HEAD_TIMEOUT, "client.head_timeout")                     \
     X(BODY_TIMEOUT, "client.body_timeout")                     \
@@ -149,6 +150,8 @@
 #define PLAIN_METRICS(X)                                                                                    \
     X(CLIENT_CONNECTIONS, GAUGE, "shield_client_connections", "Open client connections.")                   \
     X(CLIENT_CONNECTIONS_TOTAL, COUNTER, "shield_client_connections_total", "Client connections accepted.") \
+    X(PROXY_HEADERS_REFUSED, COUNTER, "shield_proxy_headers_refused_total",                                 \
+      "Connections closed because their PROXY header was wrong, late or missing.")                          \
     X(CLIENT_BYTES, COUNTER, "shield_client_bytes_total", "Bytes sent to clients.")                         \
     X(ORIGIN_BYTES, COUNTER, "shield_origin_bytes_total", "Bytes read from origins.")                       \
     X(FLIGHTS, GAUGE, "shield_flights", "Shareable origin fetches running now.")                            \

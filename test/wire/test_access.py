@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+import real_edges
 from patience import until
 from scripted_origin import Reply, cacheable
 from shield_process import run
@@ -291,3 +292,227 @@ def test_what_is_not_passed_on_makes_no_key(lab, tmp_path, route, vary):
 def test_purge_is_not_for_everybody(lab):
     shield = lab.shield(lab.origin().on("/x", cacheable("hello")), sets={"purge.allow": "10.0.0.0/8"})
     assert lab.ask(shield, "/x", "PURGE").status == 405
+
+
+# ---- the PROXY protocol ----
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+GET_X = b"GET /x HTTP/1.1\r\nHost: edge.test\r\n\r\n"
+V1 = b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 80\r\n"
+
+
+def v2(command=0x21, family=0x11, block=b"\xc0\x00\x02\x01\x0a\x00\x00\x01\xdc\x04\x00\x50", tlvs=b""):
+    return SIGNATURE + bytes((command, family)) + (len(block) + len(tlvs)).to_bytes(2, "big") + block + tlvs
+
+
+SIX = bytes.fromhex("20010db8000000000000000000000007") * 2 + b"\0\1\0\2"
+
+# What comes before the request, and who the client is then.
+GREETINGS = {
+    "v1": (V1, "192.0.2.1"),
+    "v1 IPv6": (b"PROXY TCP6 2001:db8::7 ::1 1 65535\r\n", "2001:db8::7"),
+    "v1 mapped": (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", "192.0.2.1"),
+    "v1 unknown": (b"PROXY UNKNOWN 192.0.2.1 10.0.0.1 1 2\r\n", "127.0.0.1"),
+    "v2": (v2(), "192.0.2.1"),
+    "v2 IPv6": (v2(family=0x21, block=SIX), "2001:db8::7"),
+    "v2 local": (v2(0x20), "127.0.0.1"),
+    "v2 local without a block": (v2(0x20, 0, b""), "127.0.0.1"),
+    "v2 unspecified": (v2(0x21, 0, b""), "127.0.0.1"),
+    "v2 Unix": (v2(family=0x31, block=bytes(216)), "127.0.0.1"),
+    "v2 with more": (v2(tlvs=b"\x01\0\x08http/1.1\x02\0\x09edge.test"), "192.0.2.1"),
+    "v2 as long as may be": (v2(tlvs=b"\x04\x03\xe1" + bytes(993)), "192.0.2.1"),
+}
+
+
+@pytest.fixture
+def behind(lab, tmp_path):
+    """A shield behind a proxy at 127.0.0.1, and none elsewhere."""
+    origin = lab.origin().on_all(Reply("hello", Cache_Control="private"))
+    log = tmp_path / "access.log"
+    shield = lab.shield(origin, sets={"edges.proxy_protocol": "127.0.0.1", "access_log": log})
+    shield.origin = origin
+    shield.access_log = log
+    return shield
+
+
+def clients_of(shield, n):
+    until(f"{n} lines are there", lambda: shield.access_log.read_text().count("\n") >= n)
+    return [json.loads(line)["client"] for line in shield.access_log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("greeting", GREETINGS)
+def test_the_header_says_who_the_client_is(lab, behind, greeting):
+    header, address = GREETINGS[greeting]
+    client = lab.client(behind).send(header + GET_X)
+    assert client.response().body == b"hello"
+    assert client.ask("/y").status == 200  # once for a connection
+    assert clients_of(behind, 2) == [address, address]
+    assert [r.get("X-Forwarded-For") for r in behind.origin.requests()] == [address, address]
+
+
+@pytest.mark.parametrize("greeting", ["v1", "v2 with more"])
+def test_the_header_comes_in_pieces(lab, behind, greeting):
+    header, address = GREETINGS[greeting]
+    for cut in range(1, len(header) + 1):
+        client = lab.client(behind).send(header[:cut])
+        behind.wait_metric("client_connections", 1)
+        assert client.send(header[cut:] + GET_X).response().status == 200
+        client.close()
+        behind.wait_metric("client_connections", 0)
+    client = lab.client(behind)
+    for byte in header + GET_X:
+        client.send(bytes((byte,)))
+    assert client.response().status == 200
+    assert set(clients_of(behind, len(header) + 1)) == {address}
+
+
+WRONG = {
+    "plain HTTP": GET_X,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "small letters": b"proxy tcp4 192.0.2.1 10.0.0.1 1 2\r\n" + GET_X,
+    "an empty line before": b"\r\n" + V1 + GET_X,
+    "a bare LF": V1.replace(b"\r\n", b"\n") + GET_X,
+    "a bare CR": V1.replace(b"\r\n", b"\r") + GET_X,
+    "two blanks": V1.replace(b" ", b"  ") + GET_X,
+    "no line end": b"PROXY TCP4 " + b"1" * 200,
+    "the wrong family": V1.replace(b"TCP4", b"TCP6") + GET_X,
+    "a leading zero": V1.replace(b"192.0.2.1", b"192.0.2.01") + GET_X,
+    "a port too large": V1.replace(b"56324", b"65536") + GET_X,
+    "no ports": b"PROXY TCP4 192.0.2.1 10.0.0.1\r\n" + GET_X,
+    "version 3": v2(0x31) + GET_X,
+    "another command": v2(0x22) + GET_X,
+    "another family": v2(family=0x51) + GET_X,
+    "another protocol": v2(family=0x13) + GET_X,
+    "a short block": v2(block=b"\xc0\x00\x02\x01") + GET_X,
+    "a TLV beyond the end": v2(tlvs=b"\x04\0\x09abc") + GET_X,
+    "a wrong checksum": v2(tlvs=b"\x03\0\x04abcd") + GET_X,
+    "a broken signature": SIGNATURE[:-1] + b"\r" + GET_X,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_header_closes_without_a_word(lab, behind, wrong):
+    client = lab.client(behind).send(WRONG[wrong])
+    assert client.at_end()
+    behind.wait_metric("proxy_headers_refused_total", 1)
+    assert behind.origin.count() == 0 and behind.metric("requests_total") == 0
+    assert lab.client(behind).send(V1 + GET_X).response().status == 200
+
+
+def test_a_header_that_ends_early(lab, behind):
+    client = lab.client(behind).send(V1[:-1])
+    client.half_close()
+    assert client.at_end()
+    behind.wait_metric("proxy_headers_refused_total", 1)
+    client = lab.client(behind)
+    client.close()  # as a check of the port does
+    behind.wait_metric("client_connections_total", 2)
+    behind.wait_metric("client_connections", 0)
+    assert behind.metric("proxy_headers_refused_total") == 1
+
+
+def test_who_is_gone_when_accepted_is_nobody(lab, behind):
+    for i in range(20):
+        lab.client(behind).send(v2(0x20)).reset()
+        behind.wait_metric("client_connections_total", i + 1)
+    behind.wait_metric("client_connections", 0)
+    assert behind.metric("proxy_headers_refused_total") == behind.metric("requests_total") == 0
+
+
+@pytest.mark.parametrize("begun", [b"", b"P", V1[:-1], SIGNATURE + b"\x21\x11\0\x0c1234"])
+def test_a_header_that_does_not_come(lab, begun):
+    shield = lab.shield(lab.origin(), sets={"edges.proxy_protocol": "127.0.0.1", "client.head_timeout": "100ms"})
+    assert lab.client(shield).send(begun).at_end()
+    assert shield.metric("limit_reached_total", limit="client.head_timeout") == 1
+    assert shield.metric("proxy_headers_refused_total") == 1
+
+
+def test_a_header_that_is_too_long(lab, behind):
+    assert lab.client(behind).send(v2(tlvs=b"\x04\x03\xe2" + bytes(994)) + GET_X).at_end()
+    assert lab.client(behind).send(SIGNATURE + b"\x20\x00\xff\xff").at_end()
+    behind.wait_metric("limit_reached_total", 2, limit="client.max_proxy_header")
+    behind.wait_metric("proxy_headers_refused_total", 2)
+
+
+@pytest.mark.parametrize("header", [V1, v2()])
+def test_nobody_else_is_believed(lab, behind, header):
+    client = lab.client(behind, source="127.0.0.9").send(header + GET_X)
+    answer = client.response()
+    assert answer.status == 400 and client.at_end()
+    assert ask_from(lab, behind, "127.0.0.9").status == 200
+    assert clients_of(behind, 2) == ["127.0.0.9", "127.0.0.9"] and behind.origin.count() == 1
+
+
+def test_a_second_header_is_no_request(lab, behind):
+    client = lab.client(behind).send(V1 + V1.replace(b"192", b"193") + GET_X)
+    assert client.response().status == 400 and client.at_end()
+    assert behind.origin.count() == 0
+
+
+def test_lists_go_by_what_the_header_says(lab):
+    origin = lab.origin().on_all(Reply("hello", Cache_Control="private"))
+    shield = lab.shield(origin, sets={"edges.proxy_protocol": "127.0.0.1", "edges.allow": "192.0.2.0/24,127.0.0.9",
+                                      "edges.trusted": "192.0.2.1"})
+    request = GET_X.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 203.0.113.5\r\n\r\n")
+    assert lab.client(shield).send(V1 + request).response().status == 200
+    assert lab.client(shield).send(V1.replace(b"192.0.2.1", b"192.0.2.2") + request).response().status == 200
+    assert [r.get("X-Forwarded-For") for r in origin.requests()] == ["203.0.113.5, 192.0.2.1", "192.0.2.2"]
+    assert lab.client(shield).send(V1.replace(b"192.0.2.1", b"192.0.3.1") + request).response().status == 403
+    assert lab.client(shield).send(v2(0x20) + request).response().status == 403  # the proxy itself is not allowed
+    assert ask_from(lab, shield, "127.0.0.9").status == 200
+
+
+def test_a_proxy_on_a_unix_socket(lab, tmp_path):
+    origin = lab.origin().on_all(Reply("hello", Cache_Control="private"))
+    where = str(tmp_path / "s")
+    shield = lab.shield(origin, listen=[f"unix:{where}"], sets={"edges.proxy_protocol": "unix:"})
+    assert lab.client(where).send(V1 + GET_X).response().status == 200
+    assert origin.requests()[0].get("X-Forwarded-For") == "192.0.2.1"
+    assert lab.client(where).send(GET_X).at_end()
+
+
+def test_draining_does_not_wait_for_a_header(lab, behind):
+    client = lab.client(behind).send(V1[:5])
+    behind.wait_metric("client_connections", 1)
+    behind.send_signal(signal.SIGTERM)
+    assert client.at_end() and behind.wait_exit() == 0
+
+
+class HAProxy(real_edges.HAProxy):
+    """In TCP mode: it says who the client is, and looks after the shield's health in the same way."""
+
+    def files(self):
+        return {"haproxy.cfg": """\
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen shield
+    bind 127.0.0.1:{port}
+    server shield {shield_host}:{shield_port} %s check inter 50ms
+""" % self.sends}
+
+
+class SendsV1(HAProxy):
+    sends = "send-proxy"
+
+
+class SendsV2(HAProxy):
+    sends = "send-proxy-v2"
+
+
+class SendsMore(HAProxy):
+    sends = "send-proxy-v2 proxy-v2-options crc32c,unique-id"
+
+
+@pytest.mark.parametrize("kind", [SendsV1, SendsV2, SendsMore])
+def test_behind_haproxy(lab, behind, kind):
+    proxy = lab.keep(lab.nginxes, kind(behind.address))
+    for source in ("127.0.0.5", "127.0.0.6"):
+        client = lab.client(proxy.address, source=source)
+        assert client.ask("/x").body == b"hello" and client.ask("/y").body == b"hello"
+    assert clients_of(behind, 4) == ["127.0.0.5"] * 2 + ["127.0.0.6"] * 2
+    checks = behind.metric("client_connections_total")
+    behind.wait_metric("client_connections_total", lambda n: n >= checks + 3)
+    assert behind.metric("proxy_headers_refused_total") == 0

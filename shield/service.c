@@ -147,7 +147,7 @@ static void reload(struct service *s)
     if (err == 0)
         config_restart_needed(s->config, next, &restart);
     if (err == 0 && restart.len == 0)
-        err = admin_reload(s->admin, &errors);
+        err = admin_reload(s->admin, next, &errors);
     if (errors.len > 0)
         log_warn("reload: %.*s", (int)errors.len, errors.p);
     if (err != 0) {

@@ -102,14 +102,14 @@ void admin_put_address(const struct admin *a, struct buf *out)
     netaddr_put(out, (const struct sockaddr *)&a->socket.addr.ss);
 }
 
-int admin_reload(struct admin *a, struct buf *errors)
+int admin_reload(struct admin *a, const struct config *next, struct buf *errors)
 {
-    struct tokens *next;
-    int err = read_tokens(a->loop->config, &next, errors);
+    struct tokens *tokens;
+    int err = read_tokens(next, &tokens, errors);
     if (err != 0)
         return err;
     tokens_free(&a->tokens);
-    a->tokens = next;
+    a->tokens = tokens;
     return 0;
 }
 

@@ -39,9 +39,9 @@ int admin_open(struct admin *a, const struct admin_sources *sources);
 /* The real address, as ADDR text. */
 void admin_put_address(const struct admin *a, struct buf *out);
 
-/* Read the token file of the loop's present config again (HUP). Returns 0 or ERR_SYNTAX with a line in
- * `errors`; the old tokens stay in force then. */
-int admin_reload(struct admin *a, struct buf *errors);
+/* Read the token file that `next` names (HUP). Returns 0, ERR_NOMEM, or ERR_SYNTAX with a line in `errors`;
+ * the old tokens stay in force then. */
+int admin_reload(struct admin *a, const struct config *next, struct buf *errors);
 
 /* Close the listener and all connections, on the loop's thread or after it has run; memory goes when the loop
  * has turned (loop_fini turns it). NULL is fine. */

@@ -516,3 +516,29 @@ def test_behind_haproxy(lab, behind, kind):
     checks = behind.metric("client_connections_total")
     behind.wait_metric("client_connections_total", lambda n: n >= checks + 3)
     assert behind.metric("proxy_headers_refused_total") == 0
+
+
+# ---- the admin port's tokens ----
+
+def test_another_token_file_is_in_force_at_the_first_hup(lab, tmp_path):
+    token = "0123456789abcdef"
+    tokens, config = tmp_path / "tokens", tmp_path / "shield.yaml"
+    tokens.write_text(f"{token}\n")
+    tokens.chmod(0o600)
+    config.write_text("admin: {}\n")
+    shield = lab.shield(lab.origin(), args=["-c", config])
+
+    def ask_admin(*headers):
+        client = lab.client(shield.admin)
+        return client.ask("/stats", host="localhost", headers=headers).status
+
+    bearer = ("Authorization", f"Bearer {token}")
+    assert ask_admin() == 200
+    config.write_text(f"admin: {{ token_file: {tokens} }}\n")
+    assert reload(shield) == "done" and (ask_admin(), ask_admin(bearer)) == (401, 200)
+    config.write_text(f"admin: {{ token_file: {tmp_path}/none }}\n")
+    mark = shield.log_mark()
+    assert reload(shield) == "refused" and (ask_admin(), ask_admin(bearer)) == (401, 200)
+    assert shield.wait_log(r"none: cannot be read: No such file or directory; see admin.token_file", since=mark)
+    config.write_text("admin: {}\n")
+    assert reload(shield) == "done" and ask_admin() == 200

@@ -127,6 +127,8 @@ static void process_waiting(struct h1_client *c)
     struct buf own = c->in;
     uint32_t requests = 0;
     c->in = (struct buf){0};
+    if (!c->eof) /* reading may have stopped because of them; whoever still has enough stops it again */
+        conn_read_start(&c->conn);
     size_t used = process(c, own.p, own.len, &requests);
     bool done = c->conn.closing || c->lingering || used == own.len;
     if (done || (c->ahead != NULL && !read_ahead_take(c->ahead, used, requests)))

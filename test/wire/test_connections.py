@@ -152,6 +152,21 @@ def test_of_many_pipelined_requests_all_are_answered(lab):
     sender.join()
 
 
+def test_content_pipelined_so_far_ahead_that_reading_stops_within_it(lab):
+    """Reading goes on once its request has begun, or its content would never be whole."""
+    origin = lab.origin().on("/post", lambda request: cacheable(request.read_body()))
+    shield = lab.shield(origin, sets={"client.max_head": "1k", "client.max_url": "256"})
+    client = lab.client(shield)
+    head, content = request_bytes("/post", "POST", Content_Length=9000), bytes(range(250)) * 36
+    client.request("/slow").send(head + content[:2000], ["POST"])
+    held = origin.expect("/slow")
+    shield.wait_metric("limit_reached_total", 1, limit="client.max_pipelined")
+    client.send(content[2000:])
+    held.respond(200, FRESH, b"slow")
+    assert client.response().body == b"slow"
+    assert client.response().body == content
+
+
 def test_a_pipelined_request_behind_content(lab):
     origin = lab.origin().on("/up", lambda request: cacheable(request.read_body())).on("/x", cacheable("x"))
     shield = lab.shield(origin)

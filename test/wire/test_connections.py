@@ -167,6 +167,23 @@ def test_content_pipelined_so_far_ahead_that_reading_stops_within_it(lab):
     assert client.response().body == content
 
 
+def test_pipelined_content_that_ends_early_with_the_connection(lab):
+    """The end came while the request before it ran: that one is answered, this one is over as soon as it begins."""
+    origin = lab.origin().on("/other", cacheable("other"))
+    shield = lab.shield(origin)
+    client, other = lab.client(shield), lab.client(shield)
+    client.request("/slow").send(request_bytes("/put", "PUT", Content_Length=9) + b"content", ["PUT"])
+    held = origin.expect("/slow")
+    client.half_close()
+    for _ in range(5):  # by then the end of the first connection has been seen
+        other.ask("/other")
+    held.respond(200, FRESH, b"slow")
+    assert client.response().body == b"slow"
+    assert client.at_end()
+    assert not origin.expect("/put").content_ends()
+    shield.wait_metric("waiters", 0)
+
+
 def test_a_pipelined_request_behind_content(lab):
     origin = lab.origin().on("/up", lambda request: cacheable(request.read_body())).on("/x", cacheable("x"))
     shield = lab.shield(origin)

@@ -311,6 +311,7 @@ static int make_workers(struct service *s)
                                          .disk = s->disk,
                                          .clients = &s->clients,
                                          .purges = s->purges,
+                                         .purger = s->purger,
                                          .on_empty = on_worker_empty,
                                          .ctx = &s->empties[i]};
         int err = worker_init(&s->workers[i], &options);

@@ -29,6 +29,7 @@ struct worker_options {
     struct disk *disk;
     struct h1_shared *clients;
     struct purge_log *purges;
+    struct purger *purger;
     void (*on_empty)(void *ctx);
     void *ctx;
 };

@@ -97,6 +97,7 @@ static const char *const proxy_errors[ERR_COUNT] = {
     [ERR_UNAVAILABLE] = "destination_unavailable",
     [ERR_PRIVATE_ERROR] = "destination_unavailable",
     [ERR_PRIVATE_UNAVAILABLE] = "destination_unavailable",
+    [ERR_PURGED] = "proxy_internal_response",
     [ERR_GONE] = "http_request_error",
     [ERR_CLIENT_TIMEOUT] = "http_request_error",
     [ERR_BAD_REQUEST] = "http_request_error",

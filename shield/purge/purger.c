@@ -52,6 +52,7 @@ struct purger {
     struct purger_options opt;
     pthread_mutex_t lock; /* one order takes its number at a time; before the disk's */
     uint64_t number;
+    struct metrics_slot *metrics;
     uint64_t records_shown;                /* of the gauge */
     struct known known[PURGER_REFERENCES]; /* a ring */
     uint32_t next_known;
@@ -195,10 +196,10 @@ static size_t n_records(const struct job *job)
     return job->records.len / sizeof(struct purge_record);
 }
 
-static void show_records(struct purger *p, struct loop *here)
+static void show_records(struct purger *p)
 {
     uint64_t live = purge_log_live(p->opt.log);
-    metric_move(here->metrics, PURGE_RECORDS, (int64_t)(live - p->records_shown));
+    metric_move(p->metrics, PURGE_RECORDS, (int64_t)(live - p->records_shown));
     p->records_shown = live;
 }
 
@@ -226,7 +227,7 @@ static int put_in_force(struct purger *p, struct job *job)
     remember(p, job->reference, &job->receipt, job);
     if (collapsed)
         metric_limit(job->here->metrics, PURGE_MAX_LIVE);
-    show_records(p, job->here);
+    show_records(p);
     return 0;
 }
 
@@ -287,6 +288,37 @@ void purger_order(struct purger *p, struct loop *here, const struct purge_order 
     carry_out(p, job);
 }
 
+/* ---- what the store asks: on its writer's thread ---- */
+
+static uint64_t newest(void *ctx)
+{
+    struct purger *p = ctx;
+    return purge_log_number(p->opt.log);
+}
+
+static enum disk_verdict judge(void *ctx, const struct stored_head_parts *head, int64_t *since_ms)
+{
+    struct purger *p = ctx;
+    struct purge_subject s = {.key = head->key, .tags = head->tags, .number = head->purge_number};
+    switch (purge_log_check(p->opt.log, &s, clock_wall_ms(), NULL, since_ms)) {
+    case PURGE_HARD:
+        return DISK_GONE;
+    case PURGE_SOFT:
+        return DISK_STALE;
+    default:
+        return DISK_KEEP;
+    }
+}
+
+static void forget(void *ctx, uint64_t oldest)
+{
+    struct purger *p = ctx;
+    pthread_mutex_lock(&p->lock);
+    purge_log_forget(p->opt.log, oldest);
+    show_records(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* ---- life ---- */
 
 static int take_record(void *ctx, const struct purge_record *r)
@@ -316,6 +348,11 @@ int purger_new(struct purger **out, const struct purger_options *options)
         return ERR_NOMEM;
     p->opt = *options;
     pthread_mutex_init(&p->lock, NULL);
+    p->metrics = metrics_slot_new();
+    if (p->metrics == NULL) {
+        purger_free(&p);
+        return ERR_NOMEM;
+    }
     if (p->opt.disk != NULL) {
         int err = disk_purge_load(p->opt.disk, take_record, p);
         if (err != 0) {
@@ -323,6 +360,9 @@ int purger_new(struct purger **out, const struct purger_options *options)
             return err;
         }
         purge_log_begin(p->opt.log, disk_purge_newest(p->opt.disk));
+        show_records(p);
+        struct disk_judge judges = {.newest = newest, .judge = judge, .forget = forget, .ctx = p};
+        disk_set_judge(p->opt.disk, &judges);
     }
     p->number = purge_log_number(p->opt.log);
     *out = p;

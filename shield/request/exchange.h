@@ -12,6 +12,7 @@
 #include "shield/cache/cache.h"
 #include "shield/net/conn.h"
 #include "shield/net/peer.h"
+#include "shield/purge/purger.h"
 
 struct exchange;
 
@@ -20,6 +21,7 @@ struct exchange_env {
     struct loop *loop;
     struct cache *cache;
     struct flight_env *flights;
+    struct purger *purger; /* set behind init; NULL: what an origin invalidates by group is not heard */
     struct list_node idle; /* finished exchanges, to be used again */
     uint32_t n_idle;
     bool draining; /* answers say Connection: close */

@@ -1,7 +1,10 @@
 #include "shield/request/exchange_impl.h"
 
+#include "shield/policy/groups.h"
 #include "shield/policy/reference.h"
 #include "shield/policy/route.h"
+#include "shield/policy/stored_block.h"
+#include "shield/purge/purge_tags.h"
 
 /* What is stored of the answer itself has taken the place of what it invalidates. */
 static void invalidate(struct exchange *ex, struct span key)
@@ -52,8 +55,40 @@ static void invalidate_target(struct exchange *ex, const struct key_request *get
     buf_fini(&key);
 }
 
+static void order_group(struct exchange *ex, struct span group)
+{
+    struct buf host = {0}, name = {0};
+    policy_put_host(&host, ex->target.host);
+    purge_tags_put_group(&name, buf_span(&host), group);
+    struct purge_item item = {.kind = PURGE_TAG, .what = buf_span(&name)};
+    struct purge_order order = {.items = &item, .n_items = 1};
+    if (!host.failed && !name.failed)
+        purger_order(ex->env->purger, ex->env->loop, &order, NULL, NULL);
+    buf_fini(&host);
+    buf_fini(&name);
+}
+
+/* RFC 9875 section 3: the groups of this origin that the answer names, as a purge by tag. Nobody waits for
+ * it: it is bound to no moment. */
+static void invalidate_groups(struct exchange *ex)
+{
+    const struct stored_head *h = object_head(ex->object);
+    struct stored_block parsed;
+    struct buf groups = {0};
+    if (ex->env->purger != NULL && stored_block_parse(&parsed, (struct span){h->block.p, h->block.len + 2}))
+        policy_invalidated_groups(ex->head.method, &parsed.head, &groups);
+    struct span left = buf_span(&groups);
+    while (left.len > 0 && !groups.failed) {
+        const char *end = memchr(left.p, '\n', left.len);
+        order_group(ex, (struct span){left.p, (size_t)(end - left.p)});
+        left = span_from(left, (size_t)(end - left.p) + 1);
+    }
+    buf_fini(&groups);
+}
+
 void invalidate_after(struct exchange *ex)
 {
+    invalidate_groups(ex);
     if (!policy_invalidates(ex->head.method, object_head(ex->object)->facts.status))
         return;
     struct http_head head = ex->head; /* as a GET has it, which may take another route */

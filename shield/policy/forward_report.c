@@ -112,7 +112,6 @@ static const char *const proxy_errors[ERR_COUNT] = {
     [ERR_MISDIRECTED] = "http_request_error",
     [ERR_FORBIDDEN] = "http_request_denied",
     [ERR_EDGE_SECRET] = "http_request_denied",
-    [ERR_PURGED] = "proxy_internal_response",
     [ERR_LOOP] = "proxy_loop_detected",
     [ERR_NOT_FOUND] = "http_request_error",
     [ERR_NOT_STORED] = "proxy_internal_response",

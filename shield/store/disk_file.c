@@ -37,10 +37,23 @@ int disk_err_of_rc(int rc)
     }
 }
 
+/* LMDB meets the same bad page with one code or another: a page that says it is full where it must not be, a
+ * tree that is too deep. So all that is not about a limit or a use of it counts. */
 bool disk_rc_is_damage(int rc)
 {
-    return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID ||
-           rc == MDB_VERSION_MISMATCH || rc == MDB_INCOMPATIBLE;
+    switch (rc) {
+    case MDB_KEYEXIST:
+    case MDB_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_MAP_FULL:
+    case MDB_DBS_FULL:
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+    case MDB_BAD_TXN:
+        return false;
+    default:
+        return rc < 0;
+    }
 }
 
 bool disk_join(char out[DISK_MAX_PATH], const char *path, const char *name)
@@ -145,6 +158,23 @@ static int allow_for_larger(struct disk_file *f, const char *path, uint64_t size
     return mdb_env_set_mapsize(f->env, (info.me_mapsize + more) / page * page);
 }
 
+/* Before the other databases are made where they are missing: a file of another version may have no room for
+ * them. */
+static int check_version(struct disk_file *f, MDB_txn *txn, const char **why)
+{
+    MDB_val key = {sizeof info_key, (void *)info_key}, value;
+    struct disk_info info;
+    int rc = mdb_dbi_open(txn, "info", MDB_CREATE, &f->info_db);
+    if (rc == 0)
+        rc = mdb_get(txn, f->info_db, &key, &value);
+    if (rc != 0)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    if (disk_info_decode((struct span){value.mv_data, value.mv_size}, &info) != ERR_NOT_FOUND)
+        return 0;
+    *why = "it was written by another version";
+    return MDB_INVALID;
+}
+
 static int open_databases(struct disk_file *f, MDB_txn *txn)
 {
     struct {
@@ -155,7 +185,6 @@ static int open_databases(struct disk_file *f, MDB_txn *txn)
         {"meta", &f->meta},
         {"chunks", &f->chunks},
         {"loose", &f->loose},
-        {"info", &f->info_db},
         {"small", &f->order[QUEUE_SMALL]},
         {"main", &f->order[QUEUE_MAIN]},
         {"purges", &f->purges},
@@ -203,10 +232,8 @@ static int read_info(struct disk_file *f, MDB_txn *txn, const struct disk_info *
         *why = "it has taken the place of the one in use";
     else if (err == 0 && disk_purges_verify(f, txn))
         return 0;
-    else if (err == 0)
-        *why = "its log of purges does not verify";
     else
-        *why = err == ERR_NOT_FOUND ? "it was written by another version" : "its description does not verify";
+        *why = err == 0 ? "its log of purges does not verify" : "its description does not verify";
     return MDB_INVALID;
 }
 
@@ -238,7 +265,9 @@ static int try_open(struct disk_file *f, const char *path, uint64_t size_bytes, 
         rc = mdb_txn_begin(f->env, NULL, 0, &txn);
     if (rc != 0)
         goto close_env;
-    rc = open_databases(f, txn);
+    rc = check_version(f, txn, why);
+    if (rc == 0)
+        rc = open_databases(f, txn);
     if (rc == 0)
         rc = read_info(f, txn, known, why);
     if (rc != 0)

@@ -80,6 +80,7 @@ class Shield:
         self.reader.start()
         try:
             ready = self.wait_log(r"\bready listen=(\S+) admin=(\S+)", patience_s)
+            self.ready = time.monotonic()
         except AssertionError:
             self.kill()
             raise

@@ -103,6 +103,8 @@ static int try_batch(struct disk *d, struct batch *b)
     bool made = false;
     int rc = disk_txn_begin(&t, d);
     if (rc == 0)
+        rc = disk_file_reserve(&d->file, 0);
+    if (rc == 0)
         rc = disk_make_room(&t, pages_for(d, b), DISK_EVICT_STEPS, &made);
     if (rc == 0 && !made) { /* what was evicted is a step forward */
         rc = disk_txn_commit(&t);

@@ -14,7 +14,7 @@
 #include "common/err.h"
 #include "shield/ops/log.h"
 
-enum { LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20 };
+enum { LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20, RESERVE_BYTES = 1 << 20 };
 
 static const char data_name[] = "data.mdb";
 static const char aside_prefix[] = "data.mdb.broken-";
@@ -257,6 +257,7 @@ static int try_open(struct disk_file *f, const char *path, uint64_t size_bytes, 
     if (rc != 0)
         goto close_env;
     f->page_bytes = stat.ms_psize;
+    f->reserved_to = 0;
     measure(f, size_bytes);
     rc = cover_map(f);
     if (rc == 0)
@@ -303,6 +304,42 @@ int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, u
     }
     sync_directory(path);
     return 0;
+}
+
+int disk_file_is_there(const struct disk_file *f, const char *path)
+{
+    char name[DISK_MAX_PATH];
+    struct stat ours, there;
+    int fd;
+    if (mdb_env_get_fd(f->env, &fd) != 0 || !disk_join(name, path, data_name) || fstat(fd, &ours) != 0)
+        return ENOENT;
+    bool same = stat(name, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+    return same ? 0 : ENOENT;
+}
+
+int disk_file_reserve(struct disk_file *f, uint64_t more)
+{
+    MDB_envinfo info;
+    int fd, rc = mdb_env_info(f->env, &info);
+    if (rc == 0)
+        rc = mdb_env_get_fd(f->env, &fd);
+    if (rc != 0)
+        return rc;
+    uint64_t end = (info.me_last_pgno + 1) * f->page_bytes;
+    uint64_t least = MIN(end + more + DISK_PURGE_PAGES * f->page_bytes, info.me_mapsize);
+    uint64_t to = MIN(end + more + RESERVE_BYTES, info.me_mapsize);
+    if (least <= f->reserved_to || least <= end)
+        return 0;
+    do
+        rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)(to - end)) == 0 ? 0 : errno;
+    while (rc == EINTR);
+    if (rc == EOPNOTSUPP) { /* then a purge may meet a full device */
+        to = UINT64_MAX;
+        rc = 0;
+    }
+    if (rc == 0)
+        f->reserved_to = to;
+    return rc;
 }
 
 void disk_file_close(struct disk_file *f)

@@ -3,7 +3,8 @@
  *   disk.c          life, and the calls that loops make
  *   disk_fill.c     an object on its way to the file: the loop's half
  *   disk_queue.c    what waits for the writer; batches are taken from it
- *   disk_writer.c   the writer thread: who is told what, trouble, tidying
+ *   disk_writer.c   the writer thread: who is told what, tidying
+ *   disk_trouble.c  what went wrong, and another file where that helps
  *   disk_commit.c   one group commit, retried until it fits
  *   disk_txn.c      one write transaction; bodies that nothing points to
  *   disk_records.c  what it does to objects
@@ -52,6 +53,7 @@ struct disk_file {
     uint32_t page_bytes;
     uint64_t limit_pages; /* live pages stay below */
     uint64_t batch_bytes;
+    uint64_t reserved_to;  /* bytes for which the device has room */
     struct disk_info info; /* as committed; the writer's */
 };
 
@@ -67,11 +69,18 @@ bool disk_join(char out[DISK_MAX_PATH], const char *path, const char *name);
 bool disk_rc_is_damage(int rc); /* the file itself is bad */
 int disk_err_of_rc(int rc);
 
+/* ENOENT when the open file is not the one that has the name any more; else 0. */
+int disk_file_is_there(const struct disk_file *f, const char *path);
+/* Room on the device for a commit of purges behind the end of the file, and for `more` bytes: 0 or errno.
+ * What a batch that did not fit has taken of it is there for the next commit. */
+int disk_file_reserve(struct disk_file *f, uint64_t more);
+
 /* ---- disk_lock.c ---- */
 
 /* Lock the directory `path` (made if absent): 0 and *lock_fd, ERR_LOCKED, ERR_SYSTEM. Logs why. */
 int disk_lock_take(const char *path, int *lock_fd);
 void disk_lock_release(int lock_fd);
+bool disk_lock_is_there(int lock_fd, const char *path);
 /* A note that outlives the process: purges were ordered that the file's log does not have. set: 0 or errno.
  */
 bool disk_lock_is_behind(int lock_fd);
@@ -199,6 +208,7 @@ struct seen_body {
     X(READ_ONLY, ERR_IO, "the store's file system is read-only")             \
     X(NO_MEMORY, ERR_NOMEM, "no memory for writing to the store")            \
     X(DAMAGED, ERR_IO, "the store's file is damaged and cannot be replaced") \
+    X(GONE, ERR_IO, "the store's file is gone")                              \
     X(FAILING, ERR_IO, "the store's device fails")
 
 enum disk_trouble_kind {
@@ -361,6 +371,19 @@ void disk_purges_free(struct disk *d);
 
 uint64_t disk_sweep_at(const struct disk *d); /* when there may be work for it, monotonic; or UINT64_MAX */
 int disk_sweep(struct disk *d);               /* some of it, if it is time: 0, or the LMDB code */
+
+/* ---- disk_trouble.c ---- */
+
+bool disk_in_trouble(const struct disk *d);
+/* Writing failed with this LMDB code or errno: logged once per cause, and d->retry_at_ms is set. */
+void disk_enter_trouble(struct disk *d, int rc);
+void disk_leave_trouble(struct disk *d); /* a commit went well */
+/* Close the file and open it, or a new one, in its place; with a reason, it is set aside before. */
+bool disk_reopen(struct disk *d, const char *set_aside_why);
+/* What can be done about the code at once: true when it is worth another try. */
+bool disk_repair(struct disk *d, int rc);
+/* Run `commit`, once more on a new file where the first is found damaged or gone. 0, or the LMDB code. */
+int disk_commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b);
 
 /* ---- disk_evict.c ---- */
 

@@ -86,6 +86,14 @@ void disk_lock_release(int lock_fd)
     close(lock_fd); /* the name stays: removing it would let two own it */
 }
 
+bool disk_lock_is_there(int lock_fd, const char *path)
+{
+    char name[DISK_MAX_PATH];
+    struct stat ours, there;
+    return disk_join(name, path, "shield.lock") && fstat(lock_fd, &ours) == 0 && stat(name, &there) == 0 &&
+           ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
 bool disk_lock_is_behind(int lock_fd)
 {
     char line[sizeof log_behind - 1];

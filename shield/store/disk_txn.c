@@ -12,7 +12,8 @@ int disk_txn_begin(struct disk_txn *t, struct disk *d)
     *t = (struct disk_txn){.d = d, .info = d->file.info};
     if (d->file.env == NULL)
         return MDB_PANIC;
-    return mdb_txn_begin(d->file.env, NULL, 0, &t->txn);
+    int rc = disk_file_is_there(&d->file, d->opt.path); /* else it would be written for nobody */
+    return rc == 0 ? mdb_txn_begin(d->file.env, NULL, 0, &t->txn) : rc;
 }
 
 static void txn_free(struct disk_txn *t)

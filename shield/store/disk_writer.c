@@ -9,10 +9,8 @@
 #include "shield/ops/log.h"
 
 enum {
-    BACKOFF_LEAST_MS = 1000,
-    BACKOFF_MOST_MS = 30000,
     TIDY_MS = 20,
-    ORPHANS_MS = 1000,
+    WATCH_MS = 1000,  /* whether the file is still there, whether it is over the limit */
     TIDY_BODIES = 64, /* leftovers deleted per commit */
     HELD_MAX = 100000,
 };
@@ -134,114 +132,6 @@ static void batch_failed(struct disk *d, struct batch *b)
     disk_queue_settle(d, b);
 }
 
-/* ---- trouble ---- */
-
-static const char *const trouble_text[] = {
-#define X(name, err, text) text,
-    DISK_TROUBLES(X)
-#undef X
-};
-
-const char *disk_trouble(const struct disk *d)
-{
-    return trouble_text[atomic_load_explicit(&d->trouble, memory_order_relaxed)];
-}
-
-static enum disk_trouble_kind trouble_of_rc(int rc)
-{
-    switch (rc) {
-    case MDB_MAP_FULL:
-    case MDB_TXN_FULL:
-        return TROUBLE_FULL;
-    case ENOSPC:
-    case EDQUOT:
-        return TROUBLE_NO_SPACE;
-    case EROFS:
-        return TROUBLE_READ_ONLY;
-    case ENOMEM:
-        return TROUBLE_NO_MEMORY;
-    default:
-        return disk_rc_is_damage(rc) || rc == MDB_PANIC ? TROUBLE_DAMAGED : TROUBLE_FAILING;
-    }
-}
-
-static void enter_trouble(struct disk *d, int rc)
-{
-    enum disk_trouble_kind kind = trouble_of_rc(rc);
-    metric_count(d->metrics, STORE_ERRORS);
-    if (atomic_exchange(&d->trouble, (int)kind) != (int)kind) /* once per cause */
-        log_error("store: %s: %s (%s); traffic goes on from memory, writing is tried again", d->opt.path,
-                  trouble_text[kind], mdb_strerror(rc));
-    bool brief = kind == TROUBLE_FULL;
-    d->backoff_ms = brief
-                        ? BACKOFF_LEAST_MS
-                        : MIN(MAX(d->backoff_ms * 2, (uint64_t)BACKOFF_LEAST_MS), (uint64_t)BACKOFF_MOST_MS);
-    d->retry_at_ms = clock_mono_ms() + d->backoff_ms;
-}
-
-static bool in_trouble(const struct disk *d)
-{
-    return atomic_load_explicit(&d->trouble, memory_order_relaxed) != TROUBLE_NONE;
-}
-
-static void leave_trouble(struct disk *d)
-{
-    if (atomic_exchange(&d->trouble, TROUBLE_NONE) != TROUBLE_NONE)
-        log_info("store: %s: writing works again", d->opt.path);
-    d->backoff_ms = 0;
-    if (d->n_held == 0)
-        return;
-    pthread_mutex_lock(&d->lock);
-    while (!list_empty(&d->held)) {
-        struct disk_op *op = container_of(d->held.prev, struct disk_op, link);
-        list_remove(&op->link);
-        list_add_head(&d->queue, &op->link); /* before what has come since */
-    }
-    d->n_held = 0;
-    pthread_mutex_unlock(&d->lock);
-}
-
-/* What was written of unfinished objects is in the file that is left behind. */
-static void forget_written(struct disk *d)
-{
-    pthread_mutex_lock(&d->lock);
-    list_each (n, &d->fills) {
-        struct disk_fill *f = container_of(n, struct disk_fill, all);
-        if (f->id == 0)
-            continue;
-        disk_fill_shed(d, f);
-        f->loose = false;
-    }
-    pthread_mutex_unlock(&d->lock);
-    d->orphans.n = 0;
-    d->sweep = (struct disk_sweep){.is_running = false};
-}
-
-/* Close the file and open it, or a new one, in its place. */
-static bool reopen(struct disk *d, const char *set_aside_why)
-{
-    struct disk_info known = d->file.info;
-    known.next_id = d->next_id;
-    known.purge_number = MAX(known.purge_number, disk_purge_newest(d));
-    forget_written(d); /* opening may find that it has to set the file aside, too */
-    pthread_rwlock_wrlock(&d->file_lock);
-    d->generation++;
-    disk_file_close(&d->file);
-    int err = set_aside_why == NULL || disk_file_set_aside(d->opt.path, set_aside_why)
-                  ? disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, &known)
-                  : ERR_SYSTEM;
-    if (err == 0)
-        atomic_store(&d->purge_floor, d->file.info.purge_floor);
-    atomic_store(&d->damage_told, false);
-    pthread_rwlock_unlock(&d->file_lock);
-    if (err != 0) {
-        d->file.info = known;
-        return false;
-    }
-    d->next_id = MAX(d->next_id, d->file.info.next_id);
-    return true;
-}
-
 /* ---- the thread ---- */
 
 static bool asks_for_repair(const struct disk *d, const struct batch *b)
@@ -254,32 +144,21 @@ static bool asks_for_repair(const struct disk *d, const struct batch *b)
     return false;
 }
 
-/* Run `commit`, once more where the file is found damaged: on the new one. 0, or the LMDB code. */
-static int commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b)
-{
-    int rc = d->file.env != NULL || reopen(d, NULL) ? commit(d, b) : MDB_PANIC;
-    if (disk_rc_is_damage(rc) && reopen(d, mdb_strerror(rc)))
-        rc = commit(d, b);
-    if (rc == MDB_PANIC) /* LMDB refuses all further work once it could not write a meta page */
-        reopen(d, NULL);
-    return rc;
-}
-
 static void write_purges(struct disk *d)
 {
     disk_purges_take(d);
     bool lost = atomic_exchange(&d->purges_lost, false);
     if (lost)
-        lost = !reopen(d, "purges were ordered that its log does not have");
+        lost = !disk_reopen(d, "purges were ordered that its log does not have");
     if (!lost && list_empty(&d->behind) && !atomic_load(&d->purges_behind))
         return;
-    int rc = lost ? EIO : commit_on_file(d, disk_purges_commit, NULL);
+    int rc = lost ? EIO : disk_commit_on_file(d, disk_purges_commit, NULL);
     if (rc == 0) {
         disk_purges_committed(d);
-        leave_trouble(d);
+        disk_leave_trouble(d);
         return;
     }
-    enter_trouble(d, rc);
+    disk_enter_trouble(d, rc);
     disk_purges_failed(d, rc);
     if (lost)
         atomic_store(&d->purges_lost, true);
@@ -294,23 +173,23 @@ static bool catch_up_with_purges(struct disk *d)
 
 static void write_batch(struct disk *d, struct batch *b)
 {
-    if (in_trouble(d) && clock_mono_ms() < d->retry_at_ms && !d->closing) {
+    if (disk_in_trouble(d) && clock_mono_ms() < d->retry_at_ms && !d->closing) {
         batch_failed(d, b);
         return;
     }
     if (asks_for_repair(d, b))
-        reopen(d, "a page of it is damaged");
+        disk_reopen(d, "a page of it is damaged");
     if (!catch_up_with_purges(d)) {
         batch_failed(d, b);
         return;
     }
-    int rc = commit_on_file(d, disk_commit, b);
+    int rc = disk_commit_on_file(d, disk_commit, b);
     if (rc == 0) {
         batch_committed(d, b);
-        leave_trouble(d);
+        disk_leave_trouble(d);
         return;
     }
-    enter_trouble(d, rc);
+    disk_enter_trouble(d, rc);
     batch_failed(d, b);
 }
 
@@ -331,13 +210,16 @@ static int delete_leftovers(struct disk_txn *t, uint32_t *deleted)
 }
 
 /* Leftovers of an earlier process, bodies that no one reads any more, what is above the limit since it was
- * lowered. In trouble, the commit itself is the work: it tells whether writing is possible again. */
+ * lowered. In trouble, the commit itself is the work: it tells whether writing is possible again, and whether
+ * there is room for more than itself. */
 static int tidy(struct disk *d, uint64_t *next_ms)
 {
     struct disk_txn t;
     uint32_t deleted = 0;
     bool made = false;
     int rc = disk_txn_begin(&t, d);
+    if (rc == 0 && disk_in_trouble(d))
+        rc = disk_file_reserve(&d->file, d->batch_bytes);
     if (rc == 0)
         rc = delete_leftovers(&t, &deleted);
     if (rc == 0)
@@ -345,12 +227,12 @@ static int tidy(struct disk *d, uint64_t *next_ms)
     if (rc == 0)
         rc = disk_make_room(&t, 0, DISK_EVICT_STEPS / 16, &made);
     bool worked = deleted > 0 || t.evicted > 0;
-    if (rc != 0 || (!worked && !in_trouble(d)))
+    if (rc != 0 || (!worked && !disk_in_trouble(d)))
         disk_txn_abort(&t);
     else
         rc = disk_txn_commit(&t);
     uint64_t now = clock_mono_ms();
-    *next_ms = worked ? now + TIDY_MS : made ? UINT64_MAX : now + BACKOFF_LEAST_MS;
+    *next_ms = now + (worked ? TIDY_MS : WATCH_MS);
     return rc;
 }
 
@@ -359,32 +241,26 @@ static uint64_t background(struct disk *d)
 {
     uint64_t next_ms = UINT64_MAX;
     if (d->file.env == NULL)
-        reopen(d, NULL);
+        disk_reopen(d, NULL);
     if (!catch_up_with_purges(d))
         return d->retry_at_ms;
     int rc = tidy(d, &next_ms);
     if (rc == 0)
         rc = disk_sweep(d);
     if (rc == 0) {
-        leave_trouble(d);
+        disk_leave_trouble(d);
         return next_ms;
     }
-    if (disk_rc_is_damage(rc))
-        reopen(d, mdb_strerror(rc));
-    else if (rc == MDB_PANIC)
-        reopen(d, NULL);
-    enter_trouble(d, rc);
+    disk_repair(d, rc);
+    disk_enter_trouble(d, rc);
     return d->retry_at_ms;
 }
 
 static uint64_t earliest(const struct disk *d, uint64_t planned_ms)
 {
-    if (in_trouble(d))
+    if (disk_in_trouble(d))
         return MIN(planned_ms, d->retry_at_ms);
-    planned_ms = MIN(planned_ms, disk_sweep_at(d));
-    if (d->orphans.n > 0)
-        return MIN(planned_ms, clock_mono_ms() + ORPHANS_MS);
-    return planned_ms;
+    return MIN(planned_ms, disk_sweep_at(d));
 }
 
 void *disk_writer_main(void *disk)

@@ -1,22 +1,8 @@
 """What a power cut leaves of a file, made from a record of what was done to it (record_writes.c)."""
-import os
 import struct
-import subprocess
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 RECORD = struct.Struct("<QQQ")
 PAGE, SECTOR = 4096, 512
-
-
-def preload(directory):
-    """The recorder, compiled; None where there is no compiler."""
-    library = os.path.join(directory, "record_writes.so")
-    try:
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library,
-                        os.path.join(HERE, "record_writes.c"), "-ldl"], check=True)
-    except FileNotFoundError:
-        return None
-    return library
 
 
 class Record:

@@ -62,8 +62,9 @@ def parse_metrics(text):
 
 
 class Shield:
-    def __init__(self, *args, listen=("127.0.0.1:0",), workers=1, env=None, stdout=subprocess.DEVNULL, patience_s=None):
-        command = [SHIELD]
+    def __init__(self, *args, listen=("127.0.0.1:0",), workers=1, env=None, stdout=subprocess.DEVNULL, patience_s=None,
+                 wrapper=()):
+        command = [*wrapper, SHIELD]
         for where in listen:
             command += ["--listen", where]
         command += ["--admin", "127.0.0.1:0"]

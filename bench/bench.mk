@@ -9,6 +9,9 @@ $(B)shield-bench: $(O)/bench/main.o $(BENCH_LIBS)
 $(B)bare-server: $(O)/bench/bare_server.o $(BENCH_LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS)
 
+$(B)purge-check: $(O)/bench/purge_check.o $(SHIELD_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(SHIELD_LIBS) -Wl,--end-group $(LDLIBS)
+
 $(B)unit/test_bench_%: $(O)/test/unit/test_bench_%.o $(BENCH_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS) -lcmocka

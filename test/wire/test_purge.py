@@ -1,5 +1,6 @@
 """Purges as barriers: what they take, what they fence in the air, and what is never served behind their answer."""
 import json
+import random
 import time
 
 import pytest
@@ -557,3 +558,41 @@ def test_paced_each_has_its_time(lab):
     purge(shield, prefixes=[HOST + "/"], over="50ms")
     until("all are stale", lambda: origin.count() == 2 * len(targets) or not [client.ask(t) for t in targets])
     assert all(is_hit(client.ask(t)) for t in targets[:5])
+
+
+# ---- the barrier, to the letter
+
+def heads_to_come(crowd):
+    """The clients to whom nothing has been written yet: what the shield has written, a socket on loopback has."""
+    crowd.turn(0)
+    return [a for a in crowd.answers if not a.has_head and not a.buffer and not a.done]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("order", [{"urls": [URL + "/x"]}, {"tags": ["red"]}, {"all": True, "soft": True}])
+def test_no_head_behind_the_answer_is_of_what_was_before_it(lab, workers, order):
+    origin = lab.origin()
+    version = [0]
+    dice = random.Random(f"{workers}{order}")
+
+    def answer(request):
+        mine = version[0]
+        time.sleep(dice.random() * 0.01)
+        return Reply(str(mine), headers=TAGGED.items())
+
+    origin.on_all(answer)
+    shield = lab.shield(origin, workers=workers)
+    waited = 0
+    for n in range(1, 41):
+        crowd = lab.crowd(shield, 40).get("/x")
+        time.sleep(dice.random() * 0.006)  # anywhere in the fetch: no order is meant
+        version[0] = n
+        purge(shield, **order)
+        late = heads_to_come(crowd)
+        waited += len(late)
+        crowd.responses()
+        for client in late:
+            assert int(client.body) == n, f"{len(late)} heads were to come"
+        crowd.close()
+    assert waited > 0
+    assert shield.metric("origin_requests_total") <= 2 * 40 + 2

@@ -73,11 +73,11 @@ static void note_record(struct disk_get *get, const struct disk_peek *v)
         e->records[e->n_records++] = (struct explain_record){head, v->id, v->length, v->selected};
 }
 
-static const struct response_facts *found_on_disk(const struct explain *e)
+static const struct stored_head *found_on_disk(const struct explain *e)
 {
     for (uint32_t i = 0; i < e->n_records; i++)
         if (e->records[i].selected)
-            return &e->records[i].head->facts;
+            return e->records[i].head;
     return NULL;
 }
 

@@ -46,6 +46,19 @@ static void note_fetch(struct cache *c, const struct choice_question *q, const s
                      q->head->method == METHOD_GET && has_validator(stored);
 }
 
+/* Fills *facts as purge_object_check does. */
+static bool is_gone(struct cache *c, const struct stored_head *h, int64_t now_ms,
+                    struct response_facts *facts)
+{
+    struct purge_subject s = {.key = h->key, .tags = h->tags, .number = h->purge_number};
+    int64_t since_ms = 0;
+    enum purge_verdict v = purge_log_check(c->purges, &s, now_ms, NULL, &since_ms);
+    *facts = h->facts;
+    if (v == PURGE_SOFT)
+        facts_expire(facts, since_ms);
+    return v == PURGE_HARD;
+}
+
 static void choose(struct cache *c, const struct cache_look *look, struct choice_question *q,
                    const struct entry *e, struct buf *scratch, struct cache_seen *out)
 {
@@ -59,7 +72,7 @@ static void choose(struct cache *c, const struct cache_look *look, struct choice
                      cache_find_flight(e, q->config, q->head, q->only_stored, scratch) == NULL;
     if (out->asks_disk &&
         (look->found != NULL || q->only_stored)) { /* it would look again, with that in memory */
-        stored = look->found;
+        stored = look->found != NULL && !is_gone(c, look->found, q->now_ms, &facts) ? &facts : NULL;
         q->may_look = false;
         choice_make(q, e, stored, &out->choice);
     }

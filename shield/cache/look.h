@@ -15,7 +15,7 @@ struct cache_look {
     const struct http_head *head;
     bool may_join, only_stored; /* as in cache_question */
     enum pass_reason why_alone;
-    const struct response_facts *found; /* what the disk has for this request, or NULL */
+    const struct stored_head *found; /* what the disk has for this request, or NULL */
 };
 
 struct cache_seen {

@@ -97,7 +97,8 @@ static void tell(struct flight *f, struct flight_waiter *w)
     } else {
         enum object_state state = object_state(f->object);
         uint64_t ready = object_ready(f->object);
-        if (state == OBJECT_FILLING && ready == w->told_bytes)
+        bool may_be_fenced = news == NEWS_FENCED; /* who has not written his head yet looks again */
+        if (state == OBJECT_FILLING && ready == w->told_bytes && !may_be_fenced)
             return;
         w->told_bytes = ready;
         w->on_event(w, FLIGHT_PROGRESS);

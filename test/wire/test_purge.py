@@ -451,8 +451,31 @@ def test_a_body_that_is_being_mended(lab):
     assert body(lab, shield, "/x") == "new"
 
 
-def test_a_head_that_waits_behind_another_answer(lab):
-    """A pipelined hit whose head has to wait for the answer before it: by then it is purged."""
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("order", [{"urls": [URL + "/x"]}, {"tags": ["red"], "soft": True}])
+def test_a_head_that_waits_for_its_range(lab, order, workers):
+    """Of an unknown length, so that it can only be written when the bytes are there: by then it is purged."""
+    origin = lab.origin()
+    shield = lab.shield(origin, workers=workers)
+    reader = lab.client(shield).request("/x")
+    old = origin.expect("/x").send_head(200, TAGGED, chunked=True)
+    old.chunk(b"old")
+    reader.body(3)
+    crowd = lab.crowd(shield, 20).get("/x", Range="bytes=2-5")
+    shield.wait_metric("waiters", 21)
+    purge(shield, **order)
+    new = origin.expect("/x")
+    old.chunk(b"older")
+    new.respond(200, TAGGED, b"0123456789")
+    for answer in crowd.responses():
+        assert (answer.status, answer.body) == (206, b"2345")
+    old.last_chunk()
+    assert reader.response().body == b"oldolder"
+    assert origin.count() == 2
+    assert shield.metric("purge_fenced_total", what="answer") == 20
+
+
+def test_a_hit_behind_another_answer(lab):
     origin = lab.origin()
     origin.on("/big", cacheable(b"x" * 30_000_000))
     Versions(origin)
@@ -596,3 +619,23 @@ def test_no_head_behind_the_answer_is_of_what_was_before_it(lab, workers, order)
         crowd.close()
     assert waited > 0
     assert shield.metric("origin_requests_total") <= 2 * 40 + 2
+
+
+# ---- told
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_explain_knows_of_purges(lab, tmp_path, on_disk):
+    origin = lab.origin()
+    Versions(origin, {"Cache-Control": "max-age=600, stale-while-revalidate=60"})
+    shield = lab.shield(origin, store=tmp_path / "store")
+    for target in ("/soft", "/hard", "/kept"):
+        lab.ask(shield, target)
+    shield.wait_stored()
+    if on_disk:
+        shield.stop()
+        shield = lab.shield(origin, store=tmp_path / "store")
+    purge(shield, urls=[URL + "/soft"], soft=True)
+    purge(shield, urls=[URL + "/hard"])
+    for target, would in (("/soft", "stale_and_refresh"), ("/hard", "fetch"), ("/kept", "hit")):
+        said = json.loads(shield.admin_get(f"/explain?url={URL}{target}")[1])
+        assert said["would"] == would, target

@@ -50,11 +50,11 @@ static const struct listener_ops listener_ops = {.on_accepted = on_accepted, .on
 
 /* ---- the life of the port ---- */
 
-static int read_tokens(const struct config *cfg, struct tokens **out, struct buf *errors)
+static int read_tokens(const struct config *cfg, struct admin_tokens **out, struct buf *errors)
 {
     *out = NULL;
     if (cfg->admin_token_file[0] != '\0')
-        return tokens_read(out, TOKENS_BEARER, "admin.token_file", cfg->admin_token_file, errors);
+        return admin_tokens_read(out, cfg->admin_token_file, errors);
     if (netaddr_is_loopback((const struct sockaddr *)&cfg->admin.addr.ss))
         return 0;
     buf_printf(errors, "admin: %s is open to others than this host; give admin.token_file too\n",
@@ -84,7 +84,7 @@ int admin_bind(struct admin **out, struct loop *l, struct buf *errors)
     return 0;
 
 free_tokens:
-    tokens_free(&a->tokens);
+    admin_tokens_free(&a->tokens);
 free_admin:
     free(a);
     return err;
@@ -104,11 +104,11 @@ void admin_put_address(const struct admin *a, struct buf *out)
 
 int admin_reload(struct admin *a, const struct config *next, struct buf *errors)
 {
-    struct tokens *tokens;
+    struct admin_tokens *tokens;
     int err = read_tokens(next, &tokens, errors);
     if (err != 0)
         return err;
-    tokens_free(&a->tokens);
+    admin_tokens_free(&a->tokens);
     a->tokens = tokens;
     return 0;
 }
@@ -136,6 +136,6 @@ void admin_close(struct admin **slot)
     listen_socket_close(&a->socket);
     list_each_safe (n, &a->conns)
         admin_conn_close(container_of(n, struct admin_conn, link));
-    tokens_free(&a->tokens);
+    admin_tokens_free(&a->tokens);
     uv_close((uv_handle_t *)&a->last_turn, on_first_turn);
 }

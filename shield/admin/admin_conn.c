@@ -115,27 +115,51 @@ static void send_error(struct admin_conn *c, int err, const char *why)
 
 /* ---- asking ---- */
 
-/* Whether `head` may see what is not open to all; else `out` says why not. */
-static bool may_ask(const struct admin *a, const struct admin_page *page, const struct http_head *head,
-                    struct span host, struct admin_reply *out)
+/* Who is on this host may do everything, and is called by the address. */
+static void right_of_peer(const struct admin_conn *c, struct admin_right *out)
 {
-    if (a->tokens != NULL) {
-        if (http_count(head, FIELD_AUTHORIZATION) == 1 &&
-            admin_tokens_allow(a->tokens, http_value(head, FIELD_AUTHORIZATION)))
-            return true;
-        admin_page_refuse(page, out, 401,
-                          "a token of admin.token_file is needed, as Authorization: Bearer TOKEN");
-        out->fields = "WWW-Authenticate: Bearer\r\n";
-        return false;
+    struct netaddr_cidr addr;
+    struct peer peer;
+    conn_peer(&c->conn, &addr);
+    peer_set(&peer, &addr);
+    struct span name = peer_text(&peer);
+    *out = (struct admin_right){.scopes = SCOPE_EVERYTHING, .name_len = name.len};
+    memcpy(out->name, name.p, name.len);
+}
+
+static bool has_token(const struct admin_conn *c, const struct http_head *head, struct admin_right *right,
+                      struct admin_reply *out)
+{
+    bool is_given;
+    const struct admin_right *found =
+        admin_tokens_find(c->admin->tokens, head, admin_page_token_field(c->page), &is_given);
+    if (found != NULL) {
+        *right = *found;
+        return true;
     }
+    admin_page_refuse(c->page, out, 401,
+                      "a token of admin.token_file is needed, as Authorization: Bearer TOKEN");
+    out->fields =
+        is_given ? "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n" : "WWW-Authenticate: Bearer\r\n";
+    return false;
+}
+
+/* Whether `head` may ask for what is not open to all, and with what right; else `out` says why not. */
+static bool may_ask(const struct admin_conn *c, const struct http_head *head, struct span host,
+                    struct admin_right *right, struct admin_reply *out)
+{
+    const struct admin *a = c->admin;
+    if (a->tokens != NULL)
+        return has_token(c, head, right, out);
+    right_of_peer(c, right);
     if (http_find_name(head, SPAN("Origin")) != NULL && !http_method_is_safe(head->method)) {
-        admin_page_refuse(page, out, 403, "no page in a browser may do this without admin.token_file");
+        admin_page_refuse(c->page, out, 403, "no page in a browser may do this without admin.token_file");
         return false;
     }
     /* no browser reaches a Unix socket, and none sends a request without Host */
     if (a->socket.addr.ss.ss_family == AF_UNIX || host.len == 0 || admin_host_is_loopback(host))
         return true;
-    admin_page_refuse(page, out, 421,
+    admin_page_refuse(c->page, out, 421,
                       "without admin.token_file only localhost and loopback addresses may be asked for");
     return false;
 }
@@ -144,11 +168,6 @@ static bool may_ask(const struct admin *a, const struct admin_page *page, const 
 static void ask_page(struct admin_conn *c, struct admin_request *asked)
 {
     struct admin_reply r;
-    struct netaddr_cidr addr;
-    struct peer who;
-    conn_peer(&c->conn, &addr);
-    peer_set(&who, &addr);
-    asked->who = peer_text(&who);
     if (admin_page_answer(&c->admin->pages, c->page, asked, &c->later, &r)) {
         send_reply(c, &r);
         return;
@@ -193,6 +212,7 @@ static void take_request(struct admin_conn *c, const struct http_head *head, str
     struct admin *a = c->admin;
     struct http1_target target;
     struct admin_reply r;
+    struct admin_right right = {0};
     bool has_content =
         c->framing.framing == BODY_CHUNKED || (c->framing.framing == BODY_LENGTH && c->framing.length > 0);
     http1_target(head, &target);
@@ -202,12 +222,13 @@ static void take_request(struct admin_conn *c, const struct http_head *head, str
                                   .target = target.path_query,
                                   .path = {target.path_query.p, path_bytes},
                                   .query = span_from(target.path_query, path_bytes + 1),
-                                  .content = buf_span(&c->content)};
+                                  .content = buf_span(&c->content),
+                                  .right = &right};
     const struct admin_page *page = c->page = admin_page_find(asked.path);
     c->is_last = (has_content && !is_whole) || !http1_keep_alive(head);
     c->is_head = head->method == METHOD_HEAD;
-    bool may = admin_page_is_open(page) || may_ask(a, page, head, target.host, &r);
-    if (!may || !admin_page_takes(page, head, has_content, &r)) {
+    bool may = admin_page_is_open(page) || may_ask(c, head, target.host, &right, &r);
+    if (!may || !admin_page_takes(page, head, has_content, &r) || !admin_page_permits(page, &right, &r)) {
         send_reply(c, &r); /* content is not read */
     } else if (!has_content || is_whole) {
         ask_page(c, &asked);

@@ -3,13 +3,13 @@
 #define SHIELD_ADMIN_ADMIN_IMPL_H
 
 #include "shield/admin/admin_pages.h"
+#include "shield/admin/admin_tokens.h"
 #include "shield/net/listener.h"
-#include "shield/ops/tokens.h"
 
 struct admin {
     struct loop *loop;
     struct admin_pages pages;
-    struct tokens *tokens; /* NULL: none are configured */
+    struct admin_tokens *tokens; /* NULL: none are configured */
     struct listen_socket socket;
     struct listener listener;
     struct list_node conns; /* open ones, the one that has been quiet longest first */

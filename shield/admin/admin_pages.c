@@ -283,6 +283,24 @@ void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, i
         admin_reply_text(out, status, why);
 }
 
+const char *admin_page_token_field(const struct admin_page *page)
+{
+    return page != NULL && page->dialect != NULL ? page->dialect->token_field : NULL;
+}
+
+bool admin_page_permits(const struct admin_page *page, const struct admin_right *right,
+                        struct admin_reply *out)
+{
+    unsigned enough =
+        page->dialect != NULL ? SCOPE_PURGE_URL | SCOPE_PURGE_TAG | SCOPE_PURGE_ALL : SCOPE_READ;
+    enum admin_scope lacking = page->dialect != NULL ? SCOPE_PURGE_ALL : SCOPE_READ;
+    if (page->is_open || (right->scopes & enough) != 0)
+        return true;
+    admin_page_refuse(page, out, 403, admin_scope_fault(lacking));
+    out->fields = admin_scope_challenge(lacking);
+    return false;
+}
+
 bool admin_page_takes(const struct admin_page *page, const struct http_head *head, bool has_content,
                       struct admin_reply *out)
 {

@@ -4,6 +4,7 @@
 #define SHIELD_ADMIN_ADMIN_PAGES_H
 
 #include "shield/admin/admin.h"
+#include "shield/admin/admin_tokens.h"
 
 struct admin_pages {
     struct admin_sources sources;
@@ -32,7 +33,7 @@ struct admin_request {
     const struct http_head *head;
     struct span target, path, query; /* path and query: before the '?' of the target, and behind it */
     struct span content;
-    struct span who; /* who asks, for the audit */
+    const struct admin_right *right; /* of who asks */
 };
 
 struct admin_page;
@@ -42,6 +43,14 @@ const struct admin_page *admin_page_find(struct span path);
 
 /* Liveness and readiness are for probes, which have neither a token nor a name for us. False for NULL. */
 bool admin_page_is_open(const struct admin_page *page);
+
+/* Where its callers may put a token beside Authorization; NULL: nowhere, as of NULL. */
+const char *admin_page_token_field(const struct admin_page *page);
+
+/* Whether `right` is enough to ask for it at all; else *out says what is missing. What is in the content may
+ * want more. */
+bool admin_page_permits(const struct admin_page *page, const struct admin_right *right,
+                        struct admin_reply *out);
 
 /* An error as the page's callers read it; of NULL a text. */
 void admin_page_refuse(const struct admin_page *page, struct admin_reply *out, int status, const char *why);

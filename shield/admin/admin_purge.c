@@ -86,6 +86,20 @@ static void on_receipt(void *ctx, const struct purge_receipt *r)
 
 /* ---- asking ---- */
 
+/* 0, or the scope that the order wants and the right lacks. */
+static enum admin_scope lacking_scope(const struct purge_draft *d, const struct admin_right *right)
+{
+    static const enum admin_scope wanted[PURGE_KINDS] = {
+        [PURGE_URL] = SCOPE_PURGE_URL,  [PURGE_TAG] = SCOPE_PURGE_TAG, [PURGE_PREFIX] = SCOPE_PURGE_ALL,
+        [PURGE_HOST] = SCOPE_PURGE_ALL, [PURGE_ALL] = SCOPE_PURGE_ALL,
+    };
+    for (int k = 0; k < PURGE_KINDS; k++)
+        if (purge_draft_count(d, (enum purge_kind)k) > 0 &&
+            (right->scopes & (wanted[k] | SCOPE_PURGE_ALL)) == 0)
+            return wanted[k];
+    return 0;
+}
+
 static bool read_call(struct purge_call *c, const struct admin_request *request)
 {
     struct purge_draft *d = &c->draft;
@@ -94,7 +108,7 @@ static bool read_call(struct purge_call *c, const struct admin_request *request)
         !purge_draft_order(d, &c->order))
         return false;
     c->target = arena_span(&d->arena, request->target);
-    c->who = arena_span(&d->arena, request->who);
+    c->who = arena_span(&d->arena, (struct span){request->right->name, request->right->name_len});
     return (c->target.p != NULL && c->who.p != NULL) || purge_draft_nomem(d);
 }
 
@@ -116,6 +130,13 @@ bool admin_purge(struct admin_pages *p, const struct purge_dialect *dialect,
     purge_draft_init(&c->draft, p->loop->config);
     if (!read_call(c, request)) {
         reply_fault(p, c, out);
+        free_call(c);
+        return true;
+    }
+    enum admin_scope lacking = lacking_scope(&c->draft, request->right);
+    if (lacking != 0) {
+        admin_purge_refuse(dialect, out, 403, span_of(admin_scope_fault(lacking)));
+        out->fields = admin_scope_challenge(lacking);
         free_call(c);
         return true;
     }

@@ -114,4 +114,5 @@ static json_t *cloudflare_receipt(const struct purge_words *w, const struct purg
                      admin_json_bytes(zone_of(w->target)), "purge", (json_int_t)r->number);
 }
 
-const struct purge_dialect purge_cloudflare = {cloudflare_read, cloudflare_receipt, cloudflare_error};
+const struct purge_dialect purge_cloudflare = {cloudflare_read, cloudflare_receipt, cloudflare_error,
+                                               "X-Auth-Key"};

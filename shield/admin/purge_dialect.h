@@ -22,6 +22,7 @@ struct purge_dialect {
     json_t *(*receipt)(const struct purge_words *w, const struct purge_order *o,
                        const struct purge_receipt *r);
     json_t *(*error)(int status, struct span why); /* NULL without memory */
+    const char *token_field; /* where its callers put the token, if not in Authorization; NULL: nowhere */
 };
 
 /* purge_json.c: POST /purge. {"purge":7,"durable":true}, {"error":"..."} */

@@ -158,4 +158,4 @@ static json_t *fastly_receipt(const struct purge_words *w, const struct purge_or
     return json_pack("{s:s,s:s}", "status", "ok", "id", id);
 }
 
-const struct purge_dialect purge_fastly = {fastly_read, fastly_receipt, fastly_error};
+const struct purge_dialect purge_fastly = {fastly_read, fastly_receipt, fastly_error, "Fastly-Key"};

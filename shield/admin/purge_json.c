@@ -167,4 +167,4 @@ static json_t *ours_error(int status, struct span why)
     return json_pack("{s:o}", "error", admin_json_bytes(why));
 }
 
-const struct purge_dialect purge_ours = {ours_read, ours_receipt, ours_error};
+const struct purge_dialect purge_ours = {ours_read, ours_receipt, ours_error, NULL};

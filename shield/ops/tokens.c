@@ -22,6 +22,11 @@ struct tokens {
     const char *directive; /* that names the file */
     size_t n, shortest;
     struct token items[TOKENS_MAX];
+    struct {
+        unsigned line;
+        size_t len;
+        char words[TOKEN_WORDS_MAX];
+    } behind[TOKENS_MAX]; /* TOKENS_SCOPED */
 };
 
 /* ---- the file ---- */
@@ -40,7 +45,7 @@ static bool is_value_byte(char c)
 /* NULL, or what is wrong with it. */
 static const char *token_fault(enum tokens_kind kind, struct span s)
 {
-    bool bearer = kind == TOKENS_BEARER;
+    bool bearer = kind != TOKENS_VALUE;
     if (s.len < (bearer ? TOKEN_MIN : 1))
         return "the token is too short; at least 16 characters, as from: openssl rand -hex 32";
     if (s.len > TOKEN_MAX)
@@ -66,19 +71,50 @@ static bool next_line(struct span *rest, struct span *line)
     return true;
 }
 
+/* The words behind the token, out of `line`. */
+static struct span take_words(struct span *line)
+{
+    size_t n = 0;
+    while (n < line->len && line->p[n] != ' ' && line->p[n] != '\t')
+        n++;
+    struct span words = span_trim(span_from(*line, n));
+    line->len = n;
+    return words;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *add(struct tokens *t, struct span line, unsigned number)
+{
+    struct span words = t->kind == TOKENS_SCOPED ? take_words(&line) : (struct span){"", 0};
+    if (t->n == TOKENS_MAX)
+        return "too many tokens; at most 256";
+    const char *fault = token_fault(t->kind, line);
+    if (fault != NULL)
+        return fault;
+    if (words.len > TOKEN_WORDS_MAX)
+        return "too much stands behind the token; at most 256 characters";
+    if (t->kind == TOKENS_SCOPED && tokens_find(t, line) >= 0)
+        return "the token stands in a line before this one too; leave one of them out";
+    memcpy(t->items[t->n].words, line.p, line.len);
+    t->behind[t->n].line = number;
+    t->behind[t->n].len = words.len;
+    memcpy(t->behind[t->n].words, words.p, words.len);
+    t->shortest = MIN(t->shortest, line.len);
+    t->n++;
+    return NULL;
+}
+
 static int fill(struct tokens *t, const char *name, struct span text, struct buf *errors)
 {
     struct span line;
     for (unsigned number = 1; next_line(&text, &line); number++) {
         if (line.len == 0 || line.p[0] == '#')
             continue;
-        const char *fault = t->n < TOKENS_MAX ? token_fault(t->kind, line) : "too many tokens; at most 256";
+        const char *fault = add(t, line, number);
         if (fault != NULL) {
             buf_printf(errors, "%s:%u: %s\n", name, number, fault);
             return ERR_SYNTAX;
         }
-        memcpy(t->items[t->n++].words, line.p, line.len);
-        t->shortest = MIN(t->shortest, line.len);
     }
     if (t->n > 0)
         return 0;
@@ -168,19 +204,39 @@ void tokens_free(struct tokens **slot)
 
 /* ---- asking ---- */
 
-bool tokens_allow(const struct tokens *t, struct span text)
+int tokens_find(const struct tokens *t, struct span text)
 {
     struct token asked = {{0}};
     if (t == NULL || token_fault(t->kind, text) != NULL)
-        return false;
+        return -1;
     memcpy(asked.words, text.p, text.len);
 
-    unsigned found = 0;
+    size_t found = 0; /* one more than its index */
     for (size_t i = 0; i < t->n; i++) {
         volatile uint64_t differs = 0; /* volatile: no early end may be compiled in */
         for (size_t w = 0; w < ARRAY_LEN(asked.words); w++)
             differs |= asked.words[w] ^ t->items[i].words[w];
-        found |= differs == 0;
+        found |= -(size_t)(differs == 0) & -(size_t)(found == 0) & (i + 1); /* the first, and no branch */
     }
-    return found != 0;
+    return (int)found - 1;
+}
+
+bool tokens_allow(const struct tokens *t, struct span text)
+{
+    return tokens_find(t, text) >= 0;
+}
+
+size_t tokens_count(const struct tokens *t)
+{
+    return t->n;
+}
+
+struct span tokens_words(const struct tokens *t, size_t i)
+{
+    return (struct span){t->behind[i].words, t->behind[i].len};
+}
+
+unsigned tokens_line(const struct tokens *t, size_t i)
+{
+    return t->behind[i].line;
 }

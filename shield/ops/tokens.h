@@ -6,10 +6,11 @@
 
 #include "common/buf.h"
 
-enum { TOKEN_MIN = 16, TOKEN_MAX = 256, TOKENS_MAX = 256 };
+enum { TOKEN_MIN = 16, TOKEN_MAX = 256, TOKENS_MAX = 256, TOKEN_WORDS_MAX = 256 };
 
 enum tokens_kind {
     TOKENS_BEARER, /* TOKEN_MIN to TOKEN_MAX bytes of RFC 6750's alphabet */
+    TOKENS_SCOPED, /* the same; behind it in its line there may be words, see tokens_words */
     TOKENS_VALUE,  /* 1 to TOKEN_MAX bytes of printable ASCII: what somebody else's program may send */
 };
 
@@ -33,5 +34,14 @@ void tokens_free(struct tokens **slot); /* wipes them; NULL is fine */
 /* Whether `text` is one of them; never without tokens (NULL). The time taken depends neither on which token
  * it is nor on how much of one was guessed. Any thread. */
 bool tokens_allow(const struct tokens *t, struct span text);
+
+/* Which one it is, in the order of the file; -1: none. As tokens_allow. */
+int tokens_find(const struct tokens *t, struct span text);
+
+size_t tokens_count(const struct tokens *t);
+
+/* Of TOKENS_SCOPED, 0 <= i < tokens_count: what stands behind the token, and in which line. */
+struct span tokens_words(const struct tokens *t, size_t i);
+unsigned tokens_line(const struct tokens *t, size_t i);
 
 #endif

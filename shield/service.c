@@ -338,7 +338,6 @@ static int open_admin(struct service *s)
     struct admin_sources sources = {.cache = s->cache,
                                     .disk = s->disk,
                                     .purger = s->purger,
-                                    .purge = purger_order,
                                     .is_ready = is_ready,
                                     .is_draining = is_draining,
                                     .ctx = s};

@@ -92,7 +92,8 @@ free_admin:
 
 int admin_open(struct admin *a, const struct admin_sources *sources)
 {
-    REQUIRE(sources->cache != NULL && sources->is_ready != NULL && sources->is_draining != NULL);
+    REQUIRE(sources->cache != NULL && sources->purger != NULL && sources->is_ready != NULL &&
+            sources->is_draining != NULL);
     a->pages = (struct admin_pages){.sources = *sources, .loop = a->loop, .started_ms = clock_mono_ms()};
     return listener_open(&a->listener, a->loop, &a->socket, 0, &listener_ops, a);
 }

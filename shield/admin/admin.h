@@ -10,18 +10,15 @@
 
 #include "shield/cache/cache.h"
 #include "shield/net/conn.h"
-#include "shield/purge/purge.h"
+#include "shield/purge/purger.h"
 
 struct admin;
-struct purger;
 
 /* What the admin port shows; called on its loop. */
 struct admin_sources {
     struct cache *cache;
     struct disk *disk; /* NULL: memory only */
     struct purger *purger;
-    void (*purge)(struct purger *p, struct loop *here, const struct purge_order *o,
-                  void (*done)(void *ctx, const struct purge_receipt *r), void *ctx); /* purger_order */
     bool (*is_ready)(void *ctx); /* all listeners are open */
     bool (*is_draining)(void *ctx);
     void *ctx;

@@ -115,11 +115,6 @@ static bool read_call(struct purge_call *c, const struct admin_request *request)
 bool admin_purge(struct admin_pages *p, const struct purge_dialect *dialect,
                  const struct admin_request *request, struct admin_later *later, struct admin_reply *out)
 {
-    if (p->sources.purge == NULL) {
-        admin_purge_refuse(dialect, out, 501,
-                           SPAN("purging is not built yet; restart to drop what memory holds"));
-        return true;
-    }
     struct purge_call *c = calloc(1, sizeof *c);
     if (c == NULL) {
         admin_purge_refuse(dialect, out, err_status(ERR_NOMEM), span_of(err_text(ERR_NOMEM)));
@@ -140,6 +135,6 @@ bool admin_purge(struct admin_pages *p, const struct purge_dialect *dialect,
         free_call(c);
         return true;
     }
-    p->sources.purge(p->sources.purger, p->loop, &c->order, on_receipt, c);
+    purger_order(p->sources.purger, p->loop, &c->order, on_receipt, c);
     return false;
 }

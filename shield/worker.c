@@ -44,8 +44,7 @@ int worker_init(struct worker *w, const struct worker_options *o)
                                      .purges = o->purges,
                                      .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);
-    exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights);
-    w->exchanges.purger = o->purger;
+    exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights, o->purger);
     h1_server_init(&w->server, &w->exchanges, o->clients, on_server_empty);
     return 0;
 }

@@ -4,7 +4,6 @@
 
 #include "common/check.h"
 #include "common/err.h"
-#include "common/sf.h"
 #include "shield/admin/admin_json.h"
 #include "shield/purge/purge_audit.h"
 
@@ -21,29 +20,6 @@ static void free_call(struct purge_call *c)
 {
     purge_draft_fini(&c->draft);
     free(c);
-}
-
-/* ---- the reference ---- */
-
-/* A structured string, or what stands there as it is. */
-static bool take_key(struct span value, struct purge_draft *d)
-{
-    struct sf_item item;
-    if (!sf_item_parse(value, &item) || item.type != SF_STRING)
-        return purge_draft_refer(d, value);
-    char *text = arena_alloc(&d->arena, item.text.len + 1);
-    if (text == NULL)
-        return purge_draft_nomem(d);
-    return purge_draft_refer(d, (struct span){text, sf_string_copy(&item, text)});
-}
-
-static bool take_idempotency_keys(const struct http_head *head, struct purge_draft *d)
-{
-    bool ok = true;
-    for (uint32_t i = 0; i < head->n_fields && ok; i++)
-        if (span_eq_nocase(head->fields[i].name, SPAN("Idempotency-Key")))
-            ok = take_key(head->fields[i].value, d);
-    return ok;
 }
 
 /* ---- answering ---- */
@@ -104,7 +80,7 @@ static bool read_call(struct purge_call *c, const struct admin_request *request)
 {
     struct purge_draft *d = &c->draft;
     struct purge_words words = {request->target, request->head, request->content};
-    if (!c->dialect->read(&words, d) || !take_idempotency_keys(request->head, d) ||
+    if (!c->dialect->read(&words, d) || !purge_draft_refer_by(d, request->head) ||
         !purge_draft_order(d, &c->order))
         return false;
     c->target = arena_span(&d->arena, request->target);

@@ -132,7 +132,8 @@ static bool expects_more(const struct http_head *request)
 static int why_refused(const struct config *cfg, const struct http_head *request)
 {
     enum http_method m = request->method;
-    if (m == METHOD_CONNECT || m == METHOD_TRACE || m == METHOD_PURGE)
+    bool purges = m == METHOD_PURGE || m == METHOD_SOFTPURGE || m == METHOD_BAN;
+    if (m == METHOD_CONNECT || m == METHOD_TRACE || purges)
         return ERR_METHOD;
     if (expects_more(request))
         return ERR_EXPECTATION;

@@ -7,6 +7,7 @@
 #include "common/err.h"
 #include "common/http1.h"
 #include "common/http_chars.h"
+#include "common/sf.h"
 
 enum { FAULT_BYTES = 512, SHOWN_BYTES = 100 };
 
@@ -215,6 +216,26 @@ bool purge_draft_refer(struct purge_draft *d, struct span reference)
         return purge_draft_fault(d, "two references differ, in the content and in Idempotency-Key; give one");
     d->reference = arena_span(&d->arena, reference);
     return d->reference.p != NULL || purge_draft_nomem(d);
+}
+
+static bool refer_by_value(struct purge_draft *d, struct span value)
+{
+    struct sf_item item;
+    if (!sf_item_parse(value, &item) || item.type != SF_STRING)
+        return purge_draft_refer(d, value);
+    char *text = arena_alloc(&d->arena, item.text.len + 1);
+    if (text == NULL)
+        return purge_draft_nomem(d);
+    return purge_draft_refer(d, (struct span){text, sf_string_copy(&item, text)});
+}
+
+bool purge_draft_refer_by(struct purge_draft *d, const struct http_head *head)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < head->n_fields && ok; i++)
+        if (span_eq_nocase(head->fields[i].name, SPAN("Idempotency-Key")))
+            ok = refer_by_value(d, head->fields[i].value);
+    return ok;
 }
 
 bool purge_draft_order(struct purge_draft *d, struct purge_order *out)

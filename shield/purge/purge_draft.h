@@ -6,6 +6,7 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/http_head.h"
 #include "shield/ops/config.h"
 #include "shield/purge/purge.h"
 
@@ -46,6 +47,10 @@ bool purge_draft_add(struct purge_draft *d, enum purge_kind kind, struct span wh
 
 /* The caller's name for the order, copied; a second one has to be the same. False with d->err. */
 bool purge_draft_refer(struct purge_draft *d, struct span reference);
+
+/* The same by the field Idempotency-Key, where there is one (draft-ietf-httpapi-idempotency-key-header: a
+ * structured string; what is none counts as it stands). */
+bool purge_draft_refer_by(struct purge_draft *d, const struct http_head *head);
 
 /* What is wrong with it, in words, unless something already is. Always false. */
 bool purge_draft_fault(struct purge_draft *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

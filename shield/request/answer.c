@@ -395,6 +395,21 @@ void answer_compose_fixed(struct exchange *ex)
     ex->framing = OUT_NONE;
 }
 
+void answer_compose_text(struct exchange *ex, int status, const char *type, struct span content)
+{
+    ex->block = (struct span){0};
+    put_status_line(ex, status);
+    put_date(ex);
+    http_put_field(&ex->out, SPAN("Content-Type"), span_of(type));
+    buf_put_lit(&ex->out, "Cache-Control: no-store\r\n");
+    put_length(ex, content.len);
+    put_connection(ex);
+    buf_put_lit(&ex->out, "\r\n");
+    buf_put_span(&ex->out, content);
+    ex->prefix_bytes = ex->out.len;
+    ex->framing = OUT_NONE;
+}
+
 static void put_allow(struct buf *out)
 {
     buf_put_lit(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");

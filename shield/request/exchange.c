@@ -13,9 +13,10 @@ enum { IDLE_MAX = 256, OUT_KEPT_BYTES = 16 * 1024, TRIES_MAX = 3, OVERTAKEN_MAX 
 
 /* ---- making and ending ---- */
 
-void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights)
+void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights,
+                       struct purger *purger)
 {
-    *env = (struct exchange_env){.loop = l, .cache = c, .flights = flights};
+    *env = (struct exchange_env){.loop = l, .cache = c, .flights = flights, .purger = purger};
     list_init(&env->idle);
 }
 
@@ -129,6 +130,7 @@ static void write_access_log(struct exchange *ex, uint64_t duration_us)
 /* The client left while it waited, or was cut: leaving its flight is a fate too. */
 static void leave_flight(struct exchange *ex, enum waiter_fate fate)
 {
+    purging_leave(ex);
     if (ex->waiter.flight == NULL)
         return;
     exchange_settle_fate(ex, fate);
@@ -707,7 +709,10 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     }
     switch (v.kind) {
     case REQUEST_REFUSE:
-        refuse(ex, v.err);
+        if (v.err == ERR_METHOD && purging_may(ex))
+            purging_start(ex);
+        else
+            refuse(ex, v.err);
         break;
     case REQUEST_FIXED:
         break;

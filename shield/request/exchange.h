@@ -21,12 +21,13 @@ struct exchange_env {
     struct loop *loop;
     struct cache *cache;
     struct flight_env *flights;
-    struct purger *purger; /* set behind init; NULL: what an origin invalidates by group is not heard */
+    struct purger *purger;
     struct list_node idle; /* finished exchanges, to be used again */
     uint32_t n_idle;
     bool draining; /* answers say Connection: close */
 };
-void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights);
+void exchange_env_init(struct exchange_env *env, struct loop *l, struct cache *c, struct flight_env *flights,
+                       struct purger *purger);
 void exchange_env_fini(struct exchange_env *env);
 
 /* What the owner hears, once each. */

@@ -56,8 +56,9 @@ struct exchange {
     struct object *stale;                    /* to be validated when alone */
     uint32_t epoch;                          /* of the cache's answer, when alone */
     int64_t wait_us;
-    struct buf interim; /* the interim response that is being written */
-    bool invited;       /* the client has had a 100 of ours */
+    struct purging *purging; /* the order that is being carried out for it */
+    struct buf interim;      /* the interim response that is being written */
+    bool invited;            /* the client has had a 100 of ours */
 
     /* the answer */
     struct object *object;
@@ -119,7 +120,9 @@ struct key_request exchange_key_request(const struct exchange *ex);
  * until more of the object is known (a range of unknown length). */
 bool answer_compose(struct exchange *ex);
 void answer_compose_own(struct exchange *ex, int err);
-void answer_compose_fixed(struct exchange *ex);   /* what ex->route has ready */
+void answer_compose_fixed(struct exchange *ex); /* what ex->route has ready */
+/* An answer of our own with this content, of `type`. */
+void answer_compose_text(struct exchange *ex, int status, const char *type, struct span content);
 void answer_compose_options(struct exchange *ex); /* as the final recipient: RFC 9110 section 7.6.2 */
 /* "Content-Range: bytes first-last/length" and CRLF; LENGTH_UNKNOWN is "*" (RFC 9110 section 14.4). */
 void answer_put_content_range(struct buf *out, struct http_range r, uint64_t length);
@@ -180,6 +183,14 @@ void reason_denied(struct exchange *ex); /* by its route */
 void reason_refused(struct exchange *ex, int err);
 /* Take Shield-Debug out of the head, and see whether it held a token. Before anything else looks at it. */
 void reason_take_token(struct exchange *ex);
+
+/* ---- purging.c: PURGE and its like ---- */
+/* Whether it is one, from somebody in purge.allow. */
+bool purging_may(const struct exchange *ex);
+/* Order it; the answer follows when it is in force. What content comes is dropped. */
+void purging_start(struct exchange *ex);
+/* The exchange waits for no receipt any more. */
+void purging_leave(struct exchange *ex);
 
 /* ---- content.c ---- */
 void content_pump(struct exchange *ex);

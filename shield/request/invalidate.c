@@ -75,7 +75,7 @@ static void invalidate_groups(struct exchange *ex)
     const struct stored_head *h = object_head(ex->object);
     struct stored_block parsed;
     struct buf groups = {0};
-    if (ex->env->purger != NULL && stored_block_parse(&parsed, (struct span){h->block.p, h->block.len + 2}))
+    if (stored_block_parse(&parsed, (struct span){h->block.p, h->block.len + 2}))
         policy_invalidated_groups(ex->head.method, &parsed.head, &groups);
     struct span left = buf_span(&groups);
     while (left.len > 0 && !groups.failed) {

@@ -137,24 +137,27 @@ static void fit_descriptors(struct config *cfg)
 
 /* ---- signals ---- */
 
-static void reload(struct service *s)
+/* All or nothing; false with `why`, which takes warnings too. */
+static bool reload(struct service *s, struct buf *why)
 {
-    struct buf errors = {0}, restart = {0};
+    struct buf restart = {0};
     struct config *next = NULL;
-    int err = config_load(&next, s->cli->config_file, s->cli->overrides, s->cli->n, &errors);
+    int err = config_load(&next, s->cli->config_file, s->cli->overrides, s->cli->n, why);
     if (err == 0)
-        err = config_read_tokens(next, &errors);
+        err = config_read_tokens(next, why);
     if (err == 0)
         config_restart_needed(s->config, next, &restart);
     if (err == 0 && restart.len == 0)
-        err = admin_reload(s->admin, next, &errors);
-    if (errors.len > 0)
-        log_warn("reload: %.*s", (int)errors.len, errors.p);
+        err = admin_reload(s->admin, next, why);
+    if (why->len > 0)
+        log_warn("reload: %.*s", (int)why->len, why->p);
+    bool done = err == 0 && restart.len == 0;
     if (err != 0) {
         log_error("reload: refused, the running configuration stays");
         if (privileges_user() != NULL)
             log_error("reload: files are read as user %s now, not as root", privileges_user());
-    } else if (restart.len > 0) {
+    } else if (!done) {
+        buf_printf(why, "these need a restart: %.*s", SPAN_FMT(buf_span(&restart)));
         log_error("reload: refused, the running configuration stays: these need a restart: %.*s",
                   (int)restart.len, restart.p);
     } else {
@@ -168,13 +171,14 @@ static void reload(struct service *s)
         log_info("reload: done");
     }
     config_unref(&next);
-    buf_fini(&errors);
     buf_fini(&restart);
+    return done;
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct service *s = handle->data;
+    struct buf why = {0}; /* it is in the log */
     switch (number) {
     case SIGTERM:
     case SIGINT:
@@ -184,7 +188,8 @@ static void on_signal(uv_signal_t *handle, int number)
         drain(s, true);
         break;
     case SIGHUP:
-        reload(s);
+        reload(s, &why);
+        buf_fini(&why);
         break;
     case SIGUSR1:
         if (access_log_reopen() != 0)
@@ -333,6 +338,18 @@ static bool is_draining(void *ctx)
     return ((struct service *)ctx)->draining;
 }
 
+static bool reload_by_admin(void *ctx, struct buf *why)
+{
+    return reload(ctx, why);
+}
+
+static void drain_by_admin(void *ctx)
+{
+    struct service *s = ctx;
+    if (!s->draining)
+        drain(s, false);
+}
+
 static int open_admin(struct service *s)
 {
     struct admin_sources sources = {.cache = s->cache,
@@ -340,6 +357,8 @@ static int open_admin(struct service *s)
                                     .purger = s->purger,
                                     .is_ready = is_ready,
                                     .is_draining = is_draining,
+                                    .reload = reload_by_admin,
+                                    .drain = drain_by_admin,
                                     .ctx = s};
     return admin_open(s->admin, &sources);
 }

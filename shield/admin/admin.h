@@ -1,10 +1,10 @@
 /* admin - the admin port: metrics, health, what flies, for operators and probes.
  *
  * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez,
- * /readyz, /healthz, /stats, /flights, /explain; POST /purge. Where tokens are configured every path but
- * /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has to be a loopback
- * address or localhost, so that no page in a browser can read it (DNS rebinding), and what changes something
- * may have no Origin, so that none can order it either. */
+ * /readyz, /healthz, /stats, /flights, /explain; POST /purge, /reload, /drain. Where tokens are configured
+ * every path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has
+ * to be a loopback address or localhost, so that no page in a browser can read it (DNS rebinding), and what
+ * changes something may have no Origin, so that none can order it either. */
 #ifndef SHIELD_ADMIN_ADMIN_H
 #define SHIELD_ADMIN_ADMIN_H
 
@@ -21,6 +21,8 @@ struct admin_sources {
     struct purger *purger;
     bool (*is_ready)(void *ctx); /* all listeners are open */
     bool (*is_draining)(void *ctx);
+    bool (*reload)(void *ctx, struct buf *why); /* as by HUP; false with lines that say why not */
+    void (*drain)(void *ctx);                   /* as by TERM, but a second time changes nothing */
     void *ctx;
 };
 

@@ -205,13 +205,34 @@ static void page_flights(struct admin_pages *p, struct span query, struct admin_
     buf_fini(&l.rows);
 }
 
+/* ---- what changes how it runs ---- */
+
+static void page_reload(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    struct buf why = {0};
+    bool done = p->sources.reload(p->sources.ctx, &why);
+    if (done)
+        admin_reply_json(out, json_pack("{s:b}", "reloaded", 1));
+    else
+        admin_reply_json(out, json_pack("{s:o}", "error", admin_json_bytes(buf_span(&why))));
+    out->status = done ? 200 : 409;
+    buf_fini(&why);
+}
+
+static void page_drain(struct admin_pages *p, struct span query, struct admin_reply *out)
+{
+    p->sources.drain(p->sources.ctx);
+    admin_reply_json(out, json_pack("{s:b}", "draining", 1));
+}
+
 /* ---- the table ---- */
 
 struct admin_page {
     const char *path;  /* "*" is one segment, at the end "**" one or more */
     unsigned methods;  /* a bit for each; all but GET and HEAD may have content */
     const char *allow; /* and the field that says so */
-    bool is_open;      /* to anybody who reaches the port */
+    bool is_open;      /* to anybody who reaches the port; else it wants a right: */
+    enum admin_scope scope;
     void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
     bool (*begin)(struct admin_pages *p, const struct admin_request *r, struct admin_later *later,
                   struct admin_reply *out); /* instead: the answer may come later */
@@ -224,19 +245,21 @@ struct admin_page {
 #define TAKES(m)     (MASK(POST) | MASK(m)), "Allow: POST, " #m "\r\n"
 
 static const struct admin_page pages[] = {
-    {"/metrics", TAKES_GET, .answer = page_metrics},
+    {"/metrics", TAKES_GET, .scope = SCOPE_READ, .answer = page_metrics},
     {"/livez", TAKES_GET, .is_open = true, .answer = page_livez},
     {"/readyz", TAKES_GET, .is_open = true, .answer = page_readyz},
     {"/healthz", TAKES_GET, .is_open = true, .answer = page_readyz},
-    {"/stats", TAKES_GET, .answer = page_stats},
-    {"/flights", TAKES_GET, .answer = page_flights},
-    {"/explain", TAKES_GET, .begin = admin_explain},
-    {"/purge", TAKES_POST, .dialect = &purge_ours},
-    {"/purge/**", TAKES(PURGE), .dialect = &purge_fastly},
-    {"/service/*/purge", TAKES_POST, .dialect = &purge_fastly},
-    {"/service/*/purge/**", TAKES(PUT), .dialect = &purge_fastly},
-    {"/service/*/purge_all", TAKES(PUT), .dialect = &purge_fastly},
-    {"/client/v4/zones/*/purge_cache", TAKES(DELETE), .dialect = &purge_cloudflare},
+    {"/stats", TAKES_GET, .scope = SCOPE_READ, .answer = page_stats},
+    {"/flights", TAKES_GET, .scope = SCOPE_READ, .answer = page_flights},
+    {"/explain", TAKES_GET, .scope = SCOPE_READ, .begin = admin_explain},
+    {"/reload", TAKES_POST, .scope = SCOPE_CONFIG, .answer = page_reload},
+    {"/drain", TAKES_POST, .scope = SCOPE_CONFIG, .answer = page_drain},
+    {"/purge", TAKES_POST, .scope = SCOPE_PURGE_ALL, .dialect = &purge_ours},
+    {"/purge/**", TAKES(PURGE), .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
+    {"/service/*/purge", TAKES_POST, .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
+    {"/service/*/purge/**", TAKES(PUT), .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
+    {"/service/*/purge_all", TAKES(PUT), .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
+    {"/client/v4/zones/*/purge_cache", TAKES(DELETE), .scope = SCOPE_PURGE_ALL, .dialect = &purge_cloudflare},
 };
 
 /* The next segment of a path, its slash before it; empty at the end. */
@@ -291,13 +314,12 @@ const char *admin_page_token_field(const struct admin_page *page)
 bool admin_page_permits(const struct admin_page *page, const struct admin_right *right,
                         struct admin_reply *out)
 {
-    unsigned enough =
-        page->dialect != NULL ? SCOPE_PURGE_URL | SCOPE_PURGE_TAG | SCOPE_PURGE_ALL : SCOPE_READ;
-    enum admin_scope lacking = page->dialect != NULL ? SCOPE_PURGE_ALL : SCOPE_READ;
+    unsigned any_purge = SCOPE_PURGE_URL | SCOPE_PURGE_TAG | SCOPE_PURGE_ALL;
+    unsigned enough = page->scope == SCOPE_PURGE_ALL ? any_purge : page->scope;
     if (page->is_open || (right->scopes & enough) != 0)
         return true;
-    admin_page_refuse(page, out, 403, admin_scope_fault(lacking));
-    out->fields = admin_scope_challenge(lacking);
+    admin_page_refuse(page, out, 403, admin_scope_fault(page->scope));
+    out->fields = admin_scope_challenge(page->scope);
     return false;
 }
 
@@ -307,9 +329,9 @@ bool admin_page_takes(const struct admin_page *page, const struct http_head *hea
     if (head->method == METHOD_OTHER) {
         admin_page_refuse(page, out, 501, err_text(ERR_NOT_IMPLEMENTED));
     } else if (page == NULL) {
-        admin_reply_text(
-            out, 404,
-            "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain /purge");
+        admin_reply_text(out, 404,
+                         "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain "
+                         "/purge /reload /drain");
     } else if ((page->methods >> head->method & 1) == 0) {
         admin_page_refuse(page, out, 405, err_text(ERR_METHOD));
         out->fields = page->allow;

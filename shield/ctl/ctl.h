@@ -23,7 +23,15 @@ struct ctl {
     const char *url, *method; /* method NULL: GET */
     const char *headers[CTL_HEADERS];
     unsigned n_headers;
+
+    /* purge: the order as POST /purge takes it, made by the first ctl_order_*; NULL: none */
+    json_t *order;
+    bool is_waiting; /* for the end of a paced one */
 };
+
+/* Put one thing more into the order: an item of a list, or a member. False without memory, which is said. */
+bool ctl_order_item(struct ctl *c, const char *list, const char *text);
+bool ctl_order_member(struct ctl *c, const char *name, json_t *value); /* takes the value */
 
 /* The first token of the file (as admin.token_file: one a line, '#' comments). False after saying why. */
 bool ctl_read_token(struct ctl *c, const char *path);
@@ -35,6 +43,12 @@ struct ctl_answer {
 
 /* GET `target`; any status is an answer. False after saying why there is none. */
 bool ctl_ask(const struct ctl *c, const char *target, struct ctl_answer *out);
+
+/* The same with POST, and with JSON as content unless that is empty. */
+bool ctl_post(const struct ctl *c, const char *target, struct span content, struct ctl_answer *out);
+
+/* Say what an answer means that was not hoped for: its "error", or its first line. */
+void ctl_say_refusal(const struct ctl *c, const char *target, const struct ctl_answer *a);
 
 /* The same for an answer of 200; another status is told. */
 bool ctl_get(const struct ctl *c, const char *target, struct ctl_answer *out);
@@ -52,6 +66,9 @@ enum ctl_exit ctl_flights(const struct ctl *c);
 enum ctl_exit ctl_explain(const struct ctl *c);
 enum ctl_exit ctl_metrics(const struct ctl *c);
 enum ctl_exit ctl_ready(const struct ctl *c);
+enum ctl_exit ctl_purge(const struct ctl *c);
+enum ctl_exit ctl_reload(const struct ctl *c);
+enum ctl_exit ctl_drain(const struct ctl *c);
 enum ctl_exit ctl_version(const struct ctl *c);
 
 const char *ctl_own_version(void);

@@ -12,7 +12,13 @@
 #include "common/http1.h"
 #include "shield/ctl/ctl_show.h"
 
-enum { PATIENCE_S = 10, MAX_FIELDS = 64, READ_BYTES = 64 * 1024, MAX_BODY = 256 * 1024 * 1024 };
+enum {
+    PATIENCE_S = 10,
+    MAX_FIELDS = 64,
+    READ_BYTES = 64 * 1024,
+    MAX_BODY = 256 * 1024 * 1024,
+    REFUSAL_SHOWN = 400
+};
 
 static const struct http1_limits limits = {.max_head = 32 * 1024,
                                            .max_fields = MAX_FIELDS,
@@ -60,17 +66,25 @@ static int reach(const struct ctl *c, const struct netaddr *to)
     return -1;
 }
 
-static bool send_request(const struct ctl *c, int fd, const struct netaddr *to, const char *target)
+struct question {
+    const char *method, *target;
+    struct span content; /* JSON, or empty */
+};
+
+static bool send_request(const struct ctl *c, int fd, const struct netaddr *to, const struct question *q)
 {
     struct buf out = {0};
-    buf_printf(&out, "GET %s HTTP/1.1\r\nHost: ", target);
+    buf_printf(&out, "%s %s HTTP/1.1\r\nHost: ", q->method, q->target);
     if (to->ss.ss_family == AF_UNIX)
         buf_put_lit(&out, "localhost");
     else
         netaddr_put(&out, (const struct sockaddr *)&to->ss);
     if (c->token.len > 0)
         buf_printf(&out, "\r\nAuthorization: Bearer %.*s", SPAN_FMT(buf_span(&c->token)));
+    if (q->content.len > 0)
+        buf_printf(&out, "\r\nContent-Type: application/json\r\nContent-Length: %zu", q->content.len);
     buf_put_lit(&out, "\r\nConnection: close\r\n\r\n");
+    buf_put_span(&out, q->content);
 
     bool ok = !out.failed;
     for (size_t at = 0; ok && at < out.len;) {
@@ -177,16 +191,26 @@ static bool read_answer(const struct ctl *c, int fd, struct ctl_answer *out)
     return whole;
 }
 
-bool ctl_ask(const struct ctl *c, const char *target, struct ctl_answer *out)
+static bool ask(const struct ctl *c, const struct question *q, struct ctl_answer *out)
 {
     *out = (struct ctl_answer){0};
     struct netaddr to = reachable(&c->admin);
     int fd = reach(c, &to);
     if (fd < 0)
         return false;
-    bool ok = send_request(c, fd, &to, target) && read_answer(c, fd, out);
+    bool ok = send_request(c, fd, &to, q) && read_answer(c, fd, out);
     close(fd);
     return ok;
+}
+
+bool ctl_ask(const struct ctl *c, const char *target, struct ctl_answer *out)
+{
+    return ask(c, &(struct question){.method = "GET", .target = target}, out);
+}
+
+bool ctl_post(const struct ctl *c, const char *target, struct span content, struct ctl_answer *out)
+{
+    return ask(c, &(struct question){.method = "POST", .target = target, .content = content}, out);
 }
 
 /* ---- what follows from it ---- */
@@ -197,27 +221,42 @@ static const char *remedy_for(const struct ctl *c, int status)
         return c->token.len == 0 ? "give --token-file FILE" : "the token is not one of admin.token_file";
     if (status == 400)
         return "shieldctl --help shows how it is written";
+    if (status == 403)
+        return "its line in admin.token_file says what it may do";
+    if (status == 409)
+        return "nothing has changed";
+    if (status == 413)
+        return "give less at a time";
     if (status == 404)
         return "is it shield's admin port, of a version that has this?";
     return "see shield's log";
+}
+
+void ctl_say_refusal(const struct ctl *c, const char *target, const struct ctl_answer *a)
+{
+    struct buf what = {0};
+    struct span text = buf_span(&a->body);
+    json_t *said = text.len > 0 ? json_loadb(text.p, text.len, 0, NULL) : NULL;
+    const char *error = json_string_value(json_object_get(said, "error"));
+    if (error != NULL)
+        text = span_of(error);
+    const char *end = text.len > 0 ? memchr(text.p, '\n', text.len) : NULL;
+    text.len = MIN(end != NULL ? (size_t)(end - text.p) : text.len, REFUSAL_SHOWN);
+    buf_printf(&what, "%s gave status %d: ", target, a->status);
+    show_put_text(&what, text);
+    buf_put(&what, "", 1);
+    say(c, what.failed ? "out of memory" : what.p, remedy_for(c, a->status));
+    buf_fini(&what);
+    json_decref(said);
 }
 
 bool ctl_get(const struct ctl *c, const char *target, struct ctl_answer *out)
 {
     if (!ctl_ask(c, target, out))
         return false;
-    if (out->status == 200)
-        return true;
-    struct buf what = {0};
-    struct span first = buf_span(&out->body);
-    const char *end = first.len > 0 ? memchr(first.p, '\n', first.len) : NULL;
-    first.len = MIN(end != NULL ? (size_t)(end - first.p) : first.len, 200);
-    buf_printf(&what, "%s gave status %d: ", target, out->status);
-    show_put_text(&what, first);
-    buf_put(&what, "", 1);
-    say(c, what.failed ? "out of memory" : what.p, remedy_for(c, out->status));
-    buf_fini(&what);
-    return false;
+    if (out->status != 200)
+        ctl_say_refusal(c, target, out);
+    return out->status == 200;
 }
 
 json_t *ctl_get_json(const struct ctl *c, const char *target)
@@ -269,6 +308,9 @@ static bool take_token(struct ctl *c, struct span line, const char **fault)
     line = span_trim(line);
     if (line.len == 0 || line.p[0] == '#')
         return false;
+    for (size_t i = 0; i < line.len; i++)
+        if (line.p[i] == ' ' || line.p[i] == '\t')
+            line.len = i; /* behind it stands what it may do */
     for (size_t i = 0; i < line.len; i++)
         if (line.p[i] <= ' ' || line.p[i] >= 0x7f)
             *fault = "the token has a character that cannot be sent";

@@ -31,8 +31,13 @@ const char *err_name(int err)
 
 bool err_is_no_answer(int err)
 {
+    return err_is_silence(err) || err == ERR_PROTOCOL;
+}
+
+bool err_is_silence(int err)
+{
     return err == ERR_CONNECT || err == ERR_CONNECT_TIMEOUT || err == ERR_HEAD_TIMEOUT || err == ERR_DNS ||
-           err == ERR_RESET || err == ERR_PROTOCOL || err == ERR_DOWN;
+           err == ERR_RESET || err == ERR_DOWN;
 }
 
 int err_status(int err)

@@ -73,6 +73,10 @@ const char *err_name(int err);
  * asked because it is down. Any thread. */
 bool err_is_no_answer(int err);
 
+/* The same but for what answers, and not in HTTP: that says nothing of what else the origin would answer. Any
+ * thread. */
+bool err_is_silence(int err);
+
 /* The status a client sees for `err` when nothing better can be served; 200 for 0. Any thread. */
 int err_status(int err);
 

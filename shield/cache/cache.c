@@ -574,12 +574,13 @@ static void on_detach(void *ctx, struct flight *f)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt.
- * That all servers are down is remembered with them already. */
+/* No answer at all, by the origin's fault: remembered, so that the next stampede is not the next attempt. A
+ * broken one is like an error of the origin's own, for those who waited. That all servers are down is
+ * remembered with them already. */
 static bool is_no_answer(const struct flight *f, int err)
 {
     bool had_head = flight_object(f) != NULL && !flight_is_stale(f);
-    return !had_head && flight_what(f)->mode == FORWARD_SHARED && err_is_no_answer(err) && err != ERR_DOWN;
+    return !had_head && flight_what(f)->mode == FORWARD_SHARED && err_is_silence(err) && err != ERR_DOWN;
 }
 
 static void mark_error(struct cache *c, struct shard *s, struct entry *e, int err)

@@ -184,10 +184,14 @@ void call_on_eof(void *ctx)
     if (c->state == CALL_BODY && http1_body_finish(&c->body))
         on_complete(c, false);
     else
-        call_lost(c, ERR_RESET);
+        call_on_broken(c, ERR_RESET);
 }
 
 void call_on_broken(void *ctx, int err)
 {
-    call_lost(ctx, err);
+    struct origin_call *c = ctx;
+    if (c->state == CALL_HEAD && c->in.len > 0)
+        broke_protocol(c, "the head ended early");
+    else
+        call_lost(c, err);
 }

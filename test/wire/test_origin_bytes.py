@@ -3,6 +3,8 @@ connection goes or rightly stays, and that the next client's answer is its own. 
 import pytest
 
 from raw_answers import CHUNKED, EVIL, FOUR, OK, head, named
+from scripted_origin import Reply
+from table_rig import answering
 
 SETS = {"http.max_chunk_ext": "64", "http.max_trailers": "256", "client.max_head": "8k", "client.max_fields": "32"}
 
@@ -99,6 +101,20 @@ def test_a_head_beyond_a_bound_is_502_and_counted(rig, limit, raw):
     assert rig.shield.metric("limit_reached_total", limit=limit) == before + 1
     rig.is_let_go(target)
     rig.is_not_kept(target)
+
+
+def test_broken_answers_take_no_server_down(lab):
+    """Nor are they remembered: who knows one URL that brings them would else take the origin from everybody."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"flight.error_ttl": "1h", "flight.error_ttl_max": "1h"})
+    for raw in (b"garbage\r\n\r\n", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n"):
+        for n in range(10):
+            origin.on("/bad", answering(raw, "close"))
+            assert lab.ask(shield, "/bad").status == 502
+        assert origin.count("/bad") == 10
+        origin.on("/bad", Reply("good"))
+        assert lab.ask(shield, "/bad").body == b"good"
+        origin.seen.clear()
 
 
 # bodies that do not end as they should

@@ -1,10 +1,10 @@
 """Answers of an origin that are whole, or have no content, or that nobody has asked for: which connections may carry the next
 request, and that neither bytes behind a message nor fields of it get to anybody else (RFC 9112 section 6.3, RFC 9110)."""
+import os
 import signal
 
 import pytest
 
-from patience import until
 from raw_answers import CHUNKED, EVIL, FOUR, LAST, OK, head, named
 from scripted_origin import Reply, cacheable
 from table_rig import answering
@@ -144,11 +144,6 @@ def test_bytes_on_an_idle_connection_end_it(rig, late, end):
     rig.is_let_go(target)
 
 
-def is_stopped(shield):
-    with open(f"/proc/{shield.process.pid}/stat", encoding="ascii") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] == "T"
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("late, end", [(EVIL, "open"), (EVIL, "close"), (b"", "close"), (b"", "reset")],
                          ids=["an answer", "an answer and the end", "the end", "a reset"])
@@ -162,7 +157,7 @@ def test_news_of_a_connection_come_before_the_next_request(rig, late, end, metho
     assert client.response().body == b"one"
     rig.origin.on(two, cacheable(two))
     rig.shield.send_signal(signal.SIGSTOP)
-    until("it is stopped", lambda: is_stopped(rig.shield))
+    os.waitid(os.P_PID, rig.shield.process.pid, os.WSTOPPED)
     client.request(two, method)
     answering(late, end)(held)
     rig.shield.send_signal(signal.SIGCONT)

@@ -146,7 +146,9 @@ bool policy_has_class_field(const struct config_route *route, struct span name)
 
 bool policy_key_settles(const struct config_route *route, struct span name)
 {
+    struct http_field field = {.name = name, .id = http_field_id(name)};
     return policy_keys_header(route, name) || policy_has_class_field(route, name) ||
+           unkeyed_input(&field) || /* they have none of it */
            (route->key.cookies.n > 0 && span_eq_nocase(name, SPAN("Cookie"))) ||
            (route->key.scheme && span_eq_nocase(name, SPAN("X-Forwarded-Proto")));
 }

@@ -221,6 +221,17 @@ def test_more_variants_than_there_may_be(rig):
     assert rig.shield.metric("limit_reached_total", limit="cache.max_variants") > 0
 
 
+@pytest.mark.parametrize("name", NAMES + KIN)
+def test_a_vary_on_what_goes_no_further_makes_no_variants(rig, name):
+    """Else anybody could push the real ones out with values that the origin never hears of."""
+    target = rig.credulous(rig.target(), Vary=f"Accept, {name}")
+    assert rig.ask(target).body == PLAIN
+    for n in range(3):
+        answer = rig.ask(target, headers=[(name, f"evil{n}")])
+        assert answer.body == PLAIN and answer.cache["hit"]
+    assert rig.origin.count(target) == 1
+
+
 @pytest.mark.parametrize("vary", ["*", "X-Own, *", "Accept,*", "x y", "X-Own\\", "@", "*, X-Own", "\"X-Own\"", "X-Own;q=1"])
 def test_a_vary_that_tells_nothing_shares_nothing(rig, vary):
     target = rig.target()

@@ -54,7 +54,7 @@ static void test_settled_names(void **state)
     assert_true(
         policy_vary_names(&route,
                           response_head(&t, 200,
-                                        "Vary: Cookie, X-Tenant, accept, X-Forwarded-Proto\n"
+                                        "Vary: Cookie, X-Tenant, accept, X-Forwarded-Proto, X_Host\n"
                                         "Vary: Shield-Class-Device, user-agent, Shield-Class-Other\n"),
                           &out));
     assert_string_equal(text_of(&out), "accept,shield-class-other,user-agent");

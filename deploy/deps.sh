@@ -7,6 +7,7 @@ build="gcc make pkg-config libc6-dev libuv1-dev liblmdb-dev libmbedtls-dev libya
        libc-ares-dev libxxhash-dev"
 edges="nginx varnish trafficserver squid haproxy"
 tests="libcmocka-dev python3 python3-pytest curl clang libclang-rt-dev clang-format"
+llhttp=node-llhttp # its C sources; no node.js comes with them
 
 say() {
     printf 'deps.sh: %s\n' "$*"
@@ -17,16 +18,16 @@ die() {
     exit 1
 }
 
-# Debian 13 has no trafficserver; test/wire/real_edges.py knows the same.
+# Debian 13 has no trafficserver, and llhttp as a library; test/wire/real_edges.py and test/test.mk know the same.
 [ ! -r /etc/os-release ] || . /etc/os-release
 case ${ID:-}-${VERSION_ID:-} in
-debian-13) edges="nginx varnish squid haproxy" ;;
+debian-13) edges="nginx varnish squid haproxy" llhttp=libllhttp-dev ;;
 esac
 
 wanted=$build
 for arg in "$@"; do
     case $arg in
-    --test) wanted="$build $tests $edges" ;;
+    --test) wanted="$build $tests $llhttp $edges" ;;
     -h | --help)
         echo "usage: sh deploy/deps.sh [--test]"
         exit 0

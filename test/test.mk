@@ -17,7 +17,7 @@ ENV_asan    := WIRE_PATIENCE=3 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_afte
 ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=test/tsan.supp
 RUN_tsan     = $(FIXED_MAP)
 
-.PHONY: test check-unit check-wire check-hardened asan tsan soak check-soak check-crash fuzz fuzz-run format layers bench install
+.PHONY: test check-unit check-wire check-hardened check-llhttp asan tsan soak check-soak check-crash fuzz fuzz-run format layers bench install
 
 # One after the other whatever -j says, so that the wire tests have the machine to themselves; the building is parallel.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -26,10 +26,35 @@ test:
 	+@$(MAKE) --no-print-directory $(JOBS) layers
 	+@$(MAKE) --no-print-directory $(JOBS) check-hardened
 	+@$(MAKE) --no-print-directory $(JOBS) check-unit
+	+@$(MAKE) --no-print-directory $(JOBS) check-llhttp
 	+@$(MAKE) --no-print-directory $(JOBS) check-wire
 
 check-unit: $(UNITS)
 	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $(PYTHON) test/run_units.py $(UNITS)
+
+# Our parser against llhttp, where deploy/deps.sh --test has found one: Debian 13 has it as a library, Debian 12 as sources.
+LLHTTP_LIB  := $(wildcard /usr/include/llhttp.h)
+LLHTTP_SRC  := $(if $(LLHTTP_LIB),,$(wildcard /usr/share/llhttp/*.c))
+LLHTTP_OBJS := $(patsubst /usr/share/%.c,$(O)/%.o,$(LLHTTP_SRC))
+DIFF_SRC    := $(wildcard test/differential/*.c)
+DIFF_OBJS   := $(patsubst %.c,$(O)/%.o,$(DIFF_SRC))
+$(O)/test/differential/theirs.o: ALL_CFLAGS += $(if $(LLHTTP_SRC),-isystem /usr/share/include/llhttp)
+
+$(LLHTTP_OBJS): $(O)/%.o: /usr/share/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $(B)$<"
+	$(Q)$(CC) -O2 -fPIE -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c -o $@ $<
+
+$(B)llhttp-differential: $(DIFF_OBJS) $(LLHTTP_OBJS) $(call lib,common)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(LLHTTP_LIB),-lllhttp) -lm
+
+ifneq ($(LLHTTP_LIB)$(LLHTTP_SRC),)
+check-llhttp: $(B)llhttp-differential
+	@$(ENV_$(VARIANT)) $(RUN_$(VARIANT)) $<
+else
+check-llhttp:
+	@echo "llhttp: skipped: neither libllhttp-dev nor node-llhttp is there (sh deploy/deps.sh --test)"
+endif
 
 check-hardened: $(B)shield $(B)shieldctl $(B)shield-bench
 	@test/hardened $^
@@ -94,4 +119,4 @@ install: all
 	install -m 644 bench/peers/* $(DESTDIR)$(PREFIX)/share/shield/bench/peers
 	install -m 644 bench/scenarios/* $(DESTDIR)$(PREFIX)/share/shield/bench/scenarios
 
--include $(patsubst %.c,$(O)/%.d,$(UNIT_SRC) $(FUZZ_SRC))
+-include $(patsubst %.c,$(O)/%.d,$(UNIT_SRC) $(FUZZ_SRC) $(DIFF_SRC))

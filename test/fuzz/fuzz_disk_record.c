@@ -39,6 +39,9 @@ static void try_meta(struct span record)
     disk_meta_encode(&m, SEED, again);
     REQUIRE(memcmp(again, record.p, record.len) == 0);
     free(again);
+    for (size_t cut = 0; cut < record.len;
+         cut += cut < 64 ? 1 : record.len / 16 + 1) /* a torn one is a miss */
+        REQUIRE(disk_meta_decode((struct span){record.p, cut}, SEED, id, &m) != 0);
 }
 
 static void try_index(struct span record)
@@ -55,6 +58,7 @@ static void try_index(struct span record)
         n++;
     }
     REQUIRE(n == index.n_variants);
+    REQUIRE(disk_index_decode((struct span){record.p, record.len - 1}, SEED, &index) != 0);
 }
 
 static void try_purge(struct span record)

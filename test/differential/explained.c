@@ -118,7 +118,7 @@ static const struct row {
      "RFC 9112 3: one SP between the parts, and nothing behind the version"},
     {"request line does not begin with a method and one space", REQUESTS, NULL,
      "RFC 9112 2.2: one empty line may come before it; 3: method SP"},
-    {"HTTP version below 1.0", REQUESTS, NULL, "RFC 9112 2.3: HTTP/0.9 has no head and no version"},
+    {"HTTP version below 1.0", BOTH, NULL, "RFC 9112 2.3: HTTP/0.9 has no head and no version"},
     {"HTTP version above 1.x", BOTH, NULL,
      "RFC 9112 2.3: another major version is another protocol (the preface of HTTP/2)"},
     {"malformed status line", RESPONSES, NULL,
@@ -172,6 +172,7 @@ static const struct row {
      "RFC 9112 6.3: no 1xx, 204 or 304 has content, whatever its framing fields; llhttp leaves it to its "
      "user"},
     {"body", RESPONSES, has_no_content, "the same"},
+    {"length", RESPONSES, has_no_content, "the same"},
     {"body", RESPONSES, has_tab,
      "RFC 9110 5.6.3: \"chunked\" with a HTAB behind it is chunked; llhttp reads to the end"},
     {"end", BOTH, has_tab, "the same"},

@@ -17,7 +17,8 @@ struct h1_client {
     struct list_node link;
     struct room_seat seat; /* while we wait for a request of its */
     struct loop_timer timer;
-    struct address *address; /* NULL: not counted */
+    struct address *address;            /* NULL: not counted */
+    const struct config *entered_under; /* it may be gone: only to be compared */
     struct buf in; /* bytes that wait: an incomplete head, or what came behind a request that still runs */
     struct http1_scan scan;
     struct read_ahead *ahead; /* over `in`, while a request runs; NULL until there is something to count */
@@ -243,6 +244,23 @@ static void refuse(struct h1_client *c, const struct http_head *head, int err)
     exchange_refuse(c->server->env, &r, err, &c->exchange);
 }
 
+/* Counts the client with those of its address, by the settings of now. *n as address_enter has it. */
+static int enter_address(struct h1_client *c, uint32_t *n)
+{
+    c->entered_under = settings(c);
+    return address_enter(c->server->shared->addresses, loop_of(c), &c->peer.addr, &c->address, n);
+}
+
+/* In how many seconds its address may ask again; 0: now. Limits that have been set since it came hold for it
+ * too, but nobody is cut for them. */
+static uint32_t wait_for_turn(struct h1_client *c)
+{
+    uint32_t n;
+    if (c->address == NULL && c->entered_under != settings(c))
+        (void)enter_address(c, &n);
+    return address_take(loop_of(c), c->address);
+}
+
 static void start_request(struct h1_client *c, const struct http_head *head)
 {
     const struct http1_limits *limits = &settings(c)->http_limits;
@@ -255,7 +273,7 @@ static void start_request(struct h1_client *c, const struct http_head *head)
     bool has_content = c->body.framing == BODY_CHUNKED || c->body.length > 0;
     r.content = has_content ? c->body.framing : BODY_NONE; /* a length of 0 is none */
     r.content_length = c->body.length;
-    r.retry_after_s = address_take(loop_of(c), c->address);
+    r.retry_after_s = wait_for_turn(c);
     if (r.retry_after_s > 0) {
         exchange_refuse(c->server->env, &r, ERR_ADDRESS_REQUESTS, &c->exchange);
         return;
@@ -448,10 +466,10 @@ static void take_bytes(struct h1_client *c, const char *p, size_t n)
 
 /* ---- who it is ---- */
 
-/* Its answer is out before it has asked. Many at a time would take up what the bound is there to keep. */
-static void turn_away(struct h1_client *c, int err, uint64_t n_turned_away)
+/* Its answer is out before it has asked. Many at a time would take up what the limit is there to keep. */
+static void turn_away(struct h1_client *c, int err, uint64_t n_beyond, uint64_t most_answers)
 {
-    if (n_turned_away <= TURNED_AWAY_MAX)
+    if (n_beyond <= MIN(most_answers, (uint64_t)TURNED_AWAY_MAX))
         refuse(c, NULL, err);
     else
         close_client(c, true);
@@ -461,12 +479,13 @@ static void turn_away(struct h1_client *c, int err, uint64_t n_turned_away)
  * False when it has been turned away for its address. */
 static bool on_address(struct h1_client *c, const struct netaddr_cidr *addr)
 {
+    uint64_t limit = settings(c)->client.max_connections_per_ip;
     uint32_t n;
     peer_set(&c->peer, addr);
     c->in_greeting = false;
-    int err = address_enter(c->server->shared->addresses, loop_of(c), addr, &c->address, &n);
+    int err = enter_address(c, &n);
     if (err != 0)
-        turn_away(c, err, n - settings(c)->client.max_connections_per_ip);
+        turn_away(c, err, n - limit, limit / 2 + 4);
     return err == 0;
 }
 
@@ -486,6 +505,7 @@ static void greet(struct h1_client *c)
     }
     peer_set(&c->peer, &addr);
     c->in_greeting = true;
+    room_sit(&c->server->room, &c->seat, false);
     timer_set(loop_of(c), &c->timer, settings(c)->client.head_timeout_ms);
     conn_read_start(&c->conn);
 }
@@ -627,15 +647,22 @@ void h1_server_init(struct h1_server *s, struct exchange_env *env, struct h1_sha
     room_init(&s->room, &shared->rooms, env->loop, on_leave);
 }
 
-/* How many clients there are beyond client.max_connections with this one, for which nobody leaves. */
-static uint64_t count_in(struct h1_client *c)
+/* Whether there is room for it, the n-th client, or somebody leaves for it. Else it is turned away. */
+static bool find_room(struct h1_client *c, uint64_t n, int fd)
 {
-    uint64_t most = settings(c)->client.max_connections;
-    uint64_t n = atomic_fetch_add(&c->server->shared->n_clients, 1) + 1;
-    if (n <= most)
-        return 0;
+    struct h1_server *s = c->server;
+    uint64_t kept, most = settings(c)->client.max_connections;
+    uint64_t scarcity = conn_scarcity(fd, &kept);
+    if (n <= most && scarcity == 0)
+        return true;
     metric_limit(loop_of(c)->metrics, MAX_CONNECTIONS);
-    return room_make(&c->server->room) ? 0 : n - most;
+    if (scarcity > 0 ? room_make_here(&s->room) : room_make(&s->room)) /* a descriptor is needed now */
+        return true;
+    if (scarcity > 0)
+        turn_away(c, ERR_CONNECTIONS, scarcity, kept / 4);
+    else
+        turn_away(c, ERR_CONNECTIONS, n - most, most / 2 + 4);
+    return false;
 }
 
 void h1_server_accept(struct h1_server *s, int fd, bool is_unix)
@@ -651,14 +678,10 @@ void h1_server_accept(struct h1_server *s, int fd, bool is_unix)
     room_seat_init(&c->seat);
     list_add_tail(&s->clients, &c->link);
     s->n_clients++;
+    uint64_t n = atomic_fetch_add(&s->shared->n_clients, 1) + 1;
     metric_move(l->metrics, CLIENT_CONNECTIONS, 1);
-    uint64_t n_beyond = count_in(c);
-    if (conn_accept(&c->conn, l, &conn_events, fd, is_unix) != 0)
+    if (conn_accept(&c->conn, l, &conn_events, fd, is_unix) != 0 || !find_room(c, n, fd))
         return;
-    if (n_beyond > 0) {
-        turn_away(c, ERR_CONNECTIONS, n_beyond);
-        return;
-    }
     metric_count(l->metrics, CLIENT_CONNECTIONS_TOTAL);
     greet(c);
 }

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/sockios.h>
 
 #include "common/check.h"
 #include "common/err.h"
+
+enum { KEPT_DESCRIPTORS_MAX = 64 };
 
 /* Every uv handle's data points to its conn. */
 static struct conn *conn_of(void *handle)
@@ -40,6 +43,17 @@ int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, int 
     if (!c->is_pipe)
         uv_tcp_nodelay(&c->u.tcp, 1);
     return 0;
+}
+
+uint64_t conn_scarcity(int fd, uint64_t *kept)
+{
+    struct rlimit lim;
+    *kept = 0;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur == RLIM_INFINITY)
+        return 0;
+    *kept = MIN(lim.rlim_cur / 8, (rlim_t)KEPT_DESCRIPTORS_MAX);
+    uint64_t free_from = (uint64_t)fd + 1 + *kept;
+    return free_from > lim.rlim_cur ? free_from - lim.rlim_cur : 0;
 }
 
 static void on_connect(uv_connect_t *req, int status)

@@ -41,6 +41,10 @@ struct conn {
  * all the same. */
 int conn_accept(struct conn *c, struct loop *l, const struct conn_ops *ops, int fd, bool is_unix);
 
+/* How far `fd` is into the descriptors that are kept for other than clients: 0 when it is not; *kept: how
+ * many these are. The kernel gives the lowest number that is free, so all below it are taken. */
+uint64_t conn_scarcity(int fd, uint64_t *kept);
+
 /* Connect; on_connected tells how it went. Returns 0, or at once ERR_CONNECT (no way there) or ERR_NOMEM (no
  * memory or descriptor): on_closed follows all the same, after conn_close. */
 int conn_connect(struct conn *c, struct loop *l, const struct conn_ops *ops, const struct netaddr *to);

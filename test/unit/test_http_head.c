@@ -299,20 +299,13 @@ static void test_remove_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_remove_by_name),
-        cmocka_unit_test(field_ids),
-        cmocka_unit_test(methods),
-        cmocka_unit_test(reasons),
-        cmocka_unit_test(lookup),
-        cmocka_unit_test(lists),
-        cmocka_unit_test(lists_over_fields),
-        cmocka_unit_test(hop_by_hop),
-        cmocka_unit_test(connection_options),
-        cmocka_unit_test(copy),
-        cmocka_unit_test(tokens),
-        cmocka_unit_test(value_bytes),
-        cmocka_unit_test(put_field),
+        cmocka_unit_test(test_remove), cmocka_unit_test(test_remove_by_name),
+        cmocka_unit_test(field_ids),   cmocka_unit_test(methods),
+        cmocka_unit_test(reasons),     cmocka_unit_test(lookup),
+        cmocka_unit_test(lists),       cmocka_unit_test(lists_over_fields),
+        cmocka_unit_test(hop_by_hop),  cmocka_unit_test(connection_options),
+        cmocka_unit_test(copy),        cmocka_unit_test(tokens),
+        cmocka_unit_test(value_bytes), cmocka_unit_test(put_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ def test_who_is_idle_makes_room(lab, workers):
     for _ in range(3):
         assert lab.ask(shield, "/x").status == 200
     gone = select.select([c.sock for c in clients], [], [], 0)[0]
-    assert gone and (workers > 1 or gone == [clients[0].sock])
+    assert gone and (workers > 1 or clients[0].sock in gone)
     assert limited(shield, "client.max_connections") >= 1
 
 
@@ -129,7 +129,7 @@ def test_those_who_only_connect_make_room_after_a_moment(lab):
     mute = [lab.client(shield) for _ in range(10)]
     halves = [lab.client(shield).send(b"GET / HT") for _ in range(10)]
     shield.wait_metric("client_connections", 20)
-    until("there is room again", lambda: lab.ask(shield, "/x").status == 200)
+    until("there is room again", lambda: can_ask(shield, "/x"))
     for _ in range(20):
         assert lab.ask(shield, "/x").status == 200
     assert mute[0].at_end() and halves  # nobody is left to make room for those who still have it
@@ -169,7 +169,7 @@ def test_connections_of_one_address(lab, workers):
     assert limited(shield, "client.max_connections_per_ip") == 3
     assert shield.metric("refusals_total", reason="client.max_connections_per_ip") == 3
     clients[0].close()
-    until("there is room again", lambda: lab.ask(shield, "/x").status == 200)
+    until("there is room again", lambda: can_ask(shield, "/x"))
     for client in clients[1:]:
         assert client.ask("/x").status == 200
 
@@ -182,7 +182,7 @@ def test_a_flood_from_one_address(lab):
     assert lab.client(shield, source=OTHERS).ask("/x").status == 200
     for client in filter(None, flood):
         client.close()
-    until("there is room again", lambda: lab.ask(shield, "/x").status == 200)
+    until("there is room again", lambda: can_ask(shield, "/x"))
 
 
 def test_requests_of_one_address(lab):
@@ -235,8 +235,12 @@ def test_limits_of_an_address_can_be_reloaded(lab, tmp_path):
     shield.send_signal(1)
     shield.wait_log("reload: done", since=mark)
     assert {c.ask("/x").status for c in old} == {200}  # counted or not, nobody is cut
-    until("the new limit holds", lambda: limited(shield, "client.max_connections_per_ip") >= 1 or
-          {lab.client(shield).ask("/x").status for _ in range(2)} == {200, 429})
+    assert lab.ask(shield, "/x").status == 429
+    path.write_text(path.read_text().replace("max_connections_per_ip: 1", "max_requests_per_ip: 1"))
+    mark = shield.log_mark()
+    shield.send_signal(1)
+    shield.wait_log("reload: done", since=mark)
+    until("the rate holds for those who were there", lambda: old[0].ask("/x").status == 429)
 
 
 # no descriptors
@@ -331,12 +335,12 @@ def test_content_that_is_only_slow(lab):
 def test_content_that_the_origin_does_not_take(lab):
     """Neither a pause nor a drip of the client's: it is we who do not read."""
     origin = lab.origin()
-    shield = lab.shield(origin, sets={"client.body_timeout": "200ms"})
+    shield = lab.shield(origin, sets={"client.body_timeout": "1s"})
     body = os.urandom(1 << 20) * 32
     client = lab.client(shield)
     sender = in_background(client.send, request_bytes("/up", "POST", body=body), ["POST"])
     held = origin.expect("/up")
-    time.sleep(1)
+    time.sleep(3)  # longer than body_timeout
     assert held.read_body() == body
     held.respond(200, body=b"ok")
     assert client.response().body == b"ok"
@@ -364,7 +368,7 @@ def test_readers_that_never_read(lab):
     lab.ask(shield, "/x")
     own, memory = len(descriptors(shield)), shield.rss_bytes()
     clients = [lab.client(shield).request("/x") for _ in range(100)]
-    shield.wait_metric("client_connections", lambda n: n >= 100)
+    shield.wait_metric("client_connections_total", lambda n: n >= 100)
     assert not shield.is_plain or shield.rss_bytes() - memory < 20_000_000
     shield.wait_metric("limit_reached_total", 100, limit="client.write_timeout")
     assert all(c.response().is_cut for c in clients)

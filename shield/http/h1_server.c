@@ -9,7 +9,7 @@
 #include "shield/http/read_ahead.h"
 #include "shield/ops/log.h"
 
-enum { LINGER_MS = 2000, TURNED_AWAY_MAX = 64 };
+enum { LINGER_MS = 2000, TELL_EACH_MS = 60 * 1000, TURNED_AWAY_MAX = 64 };
 
 struct h1_client {
     struct conn conn;
@@ -489,6 +489,18 @@ static bool on_address(struct h1_client *c, const struct netaddr_cidr *addr)
     return err == 0;
 }
 
+/* Who it is has not been looked at. Whoever is to send a PROXY header may not be speaking HTTP at all. */
+static void turn_away_unknown(struct h1_client *c, uint64_t n_beyond, uint64_t most_answers)
+{
+    struct netaddr_cidr addr;
+    conn_peer(&c->conn, &addr);
+    peer_set(&c->peer, &addr);
+    if (addr.family == 0 || config_cidrs_have(&settings(c)->edges_proxy_protocol, &addr))
+        close_client(c, true);
+    else
+        turn_away(c, ERR_CONNECTIONS, n_beyond, most_answers);
+}
+
 /* Whoever is to send a PROXY header is not spoken to without one. */
 static void greet(struct h1_client *c)
 {
@@ -510,9 +522,21 @@ static void greet(struct h1_client *c)
     conn_read_start(&c->conn);
 }
 
+/* One line in a while will do: a proxy that is set up wrong does it with every connection. */
+static void tell_of_greeting(struct h1_client *c)
+{
+    uint64_t now_ms = loop_now_ms(loop_of(c));
+    if (now_ms < c->server->quiet_until_ms)
+        return;
+    c->server->quiet_until_ms = now_ms + TELL_EACH_MS;
+    log_warn("edges.proxy_protocol: %.*s sent no good PROXY header; such connections are closed",
+             c->peer.text_len, c->peer.text);
+}
+
 static void refuse_greeting(struct h1_client *c)
 {
     metric_count(loop_of(c)->metrics, PROXY_HEADERS_REFUSED);
+    tell_of_greeting(c);
     close_client(c, true); /* without a word: what speaks there may be no HTTP at all */
 }
 
@@ -659,9 +683,9 @@ static bool find_room(struct h1_client *c, uint64_t n, int fd)
     if (scarcity > 0 ? room_make_here(&s->room) : room_make(&s->room)) /* a descriptor is needed now */
         return true;
     if (scarcity > 0)
-        turn_away(c, ERR_CONNECTIONS, scarcity, kept / 4);
+        turn_away_unknown(c, scarcity, kept / 4);
     else
-        turn_away(c, ERR_CONNECTIONS, n - most, most / 2 + 4);
+        turn_away_unknown(c, n - most, most / 2 + 4);
     return false;
 }
 

@@ -28,6 +28,7 @@ struct h1_server {
     struct list_node clients;
     uint32_t n_clients;
     bool draining;
+    uint64_t quiet_until_ms;               /* the log has been told of a bad PROXY header */
     void (*on_empty)(struct h1_server *s); /* while draining: the last client has gone */
 };
 

@@ -1,13 +1,15 @@
 """Who may use the shield at all: edges.allow, edges.secret and hosts; and whose word about the client is passed on."""
 import json
+import os
 import signal
 
 import pytest
 
 import real_edges
+import real_nginx
 from patience import until
 from scripted_origin import Reply, cacheable
-from shield_process import run
+from shield_process import ROOT, run
 
 FIELD = "Shield-Edge-Secret"
 OLD, NEW = "the old secret", "0123456789abcdef0123456789abcdef"
@@ -273,12 +275,9 @@ def test_x_forwarded_for_over_a_unix_socket(lab, tmp_path, trusted, passed):
     assert origin.requests()[-1].fields.all("X-Forwarded-For") == passed
 
 
-@pytest.mark.parametrize("route, vary", [("{ key: { headers: [x-forwarded-for] } }", {}), ("{}", {"Vary": "X-Forwarded-For"})])
-def test_what_is_not_passed_on_makes_no_key(lab, tmp_path, route, vary):
-    origin = lab.origin().on("/x", cacheable("hello", **vary))
-    path = tmp_path / "shield.yaml"
-    path.write_text(f"edges: {{ trusted: [127.0.0.9] }}\nroutes: [{route}]\n")
-    shield = lab.shield(origin, args=["-c", path])
+def test_what_is_not_passed_on_makes_no_variant(lab):
+    origin = lab.origin().on("/x", cacheable("hello", Vary="X-Forwarded-For"))
+    shield = lab.shield(origin, sets={"edges.trusted": "127.0.0.9"})
     assert ask_from(lab, shield, "127.0.0.1", headers=[("X-Forwarded-For", "192.0.2.1")]).cache["fwd"] == "miss"
     assert ask_from(lab, shield, "127.0.0.1", headers=[("X-Forwarded-For", "192.0.2.2")]).cache["hit"]
     _, text, _ = shield.admin_get("/explain?url=http://edge.test/x&header=X-Forwarded-For:%20192.0.2.3")
@@ -394,7 +393,9 @@ WRONG = {
 def test_a_wrong_header_closes_without_a_word(lab, behind, wrong):
     client = lab.client(behind).send(WRONG[wrong])
     assert client.at_end()
-    behind.wait_metric("proxy_headers_refused_total", 1)
+    assert lab.client(behind).send(WRONG[wrong]).at_end()
+    assert behind.wait_log("127.0.0.1 sent no good PROXY header") and behind.log.count("sent no good") == 1
+    behind.wait_metric("proxy_headers_refused_total", 2)
     assert behind.origin.count() == 0 and behind.metric("requests_total") == 0
     assert lab.client(behind).send(V1 + GET_X).response().status == 200
 
@@ -542,3 +543,40 @@ def test_another_token_file_is_in_force_at_the_first_hup(lab, tmp_path):
     assert shield.wait_log(r"none: cannot be read: No such file or directory; see admin.token_file", since=mark)
     config.write_text("admin: {}\n")
     assert reload(shield) == "done" and ask_admin() == 200
+
+
+# ---- the example ----
+
+def test_the_nginx_example_brings_the_secret_and_the_client(lab, secret, tmp_path):
+    """deploy/nginx-edge.conf, with its ports and paths for here and its secret given."""
+    origin = lab.origin().on_all(cacheable("hello"))
+    shield = lab.shield(origin, sets={"edges.secret": secret, "edges.trusted": "127.0.0.1"})
+    with open(os.path.join(ROOT, "deploy", "nginx-edge.conf"), encoding="utf-8") as f:
+        text = f.read().replace("{", "{{").replace("}", "}}")
+    for there, here in (("127.0.0.1:8080", "%s:%d" % shield.address), ("listen 80;", "listen 127.0.0.1:{port};"),
+                        ("/var/cache/nginx/edge", "{root}/cache"),
+                        ('# proxy_set_header Shield-Edge-Secret "0123456789abcdef..."',
+                         f'proxy_set_header Shield-Edge-Secret "{NEW}"')):
+        assert there in text
+        text = text.replace(there, here)
+    edge = lab.keep(lab.nginxes, real_nginx.Nginx(tmp_path / "edge", text))
+    client = lab.client(edge.address, source="127.0.0.5")
+    assert client.ask("/x", headers=[(FIELD, "a client's own")]).body == b"hello"
+    assert origin.requests()[0].get("X-Forwarded-For") == "127.0.0.5, 127.0.0.1" and FIELD not in origin.requests()[0]
+
+
+# ---- when the shield is full ----
+
+@pytest.mark.parametrize("sets, status", [({}, 503), ({"edges.allow": "127.0.0.9,127.0.0.1"}, 503),
+                                          ({"edges.allow": "127.0.0.9"}, 403), ({"edges.proxy_protocol": "127.0.0.1"}, None)])
+def test_a_full_shield_says_so_to_those_who_may_ask(lab, sets, status):
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={**sets, "client.max_connections": "1"})
+    busy = lab.client(shield, source=STRANGER).request("/x")
+    held = origin.expect("/x")
+    client = lab.client(shield)
+    if status is not None:
+        assert client.response().status == status
+    assert client.at_end()
+    held.respond(200, {}, b"x")
+    assert busy.response().body == b"x"

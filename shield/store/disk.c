@@ -141,11 +141,11 @@ static void show_content(struct disk *d)
 /* LMDB may die of a bad page already here. */
 static int open_file(struct disk *d)
 {
-    bool is_behind = disk_lock_is_behind(d->lock_fd);
+    bool is_behind = disk_lock_is_behind(d->lock_fd, d->opt.path);
     if (is_behind && !disk_file_set_aside(d->opt.path, "purges were ordered that its log does not have"))
         return ERR_SYSTEM;
     if (is_behind)
-        disk_lock_set_behind(d->lock_fd, false);
+        disk_lock_note_whole(d->lock_fd, d->opt.path);
     disk_crash_watch(d->opt.path);
     int err = disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, NULL);
     disk_crash_watch(NULL);

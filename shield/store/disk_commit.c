@@ -103,7 +103,7 @@ static int try_batch(struct disk *d, struct batch *b)
     bool made = false;
     int rc = disk_txn_begin(&t, d);
     if (rc == 0)
-        rc = disk_file_reserve(&d->file, 0);
+        rc = disk_file_reserve(&d->file, pages_for(d, b) * d->file.page_bytes);
     if (rc == 0)
         rc = disk_make_room(&t, pages_for(d, b), DISK_EVICT_STEPS, &made);
     if (rc == 0 && !made) { /* what was evicted is a step forward */

@@ -81,10 +81,11 @@ int disk_file_reserve(struct disk_file *f, uint64_t more);
 int disk_lock_take(const char *path, int *lock_fd);
 void disk_lock_release(int lock_fd);
 bool disk_lock_is_there(int lock_fd, const char *path);
-/* A note that outlives the process: purges were ordered that the file's log does not have. set: 0 or errno.
- */
-bool disk_lock_is_behind(int lock_fd);
-int disk_lock_set_behind(int lock_fd, bool is_behind);
+/* A note that outlives the process: purges were ordered that the file's log does not have. note_behind is
+ * false when it could not be written anywhere; note_whole gives 0, or errno: it may still be there. */
+bool disk_lock_is_behind(int lock_fd, const char *path);
+bool disk_lock_note_behind(int lock_fd, const char *path);
+int disk_lock_note_whole(int lock_fd, const char *path);
 
 /* ---- disk_crash.c ---- */
 

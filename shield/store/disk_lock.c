@@ -2,12 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include "common/check.h"
 #include "common/err.h"
 #include "shield/ops/log.h"
 
@@ -38,6 +43,14 @@ static int write_at(int fd, const char *line, int bytes, off_t at)
     return pwrite(fd, padded, (size_t)bytes, at) == bytes ? 0 : errno;
 }
 
+static int write_log_line(int lock_fd, bool is_behind)
+{
+    int rc = write_at(lock_fd, is_behind ? log_behind : log_whole, LOG_BYTES, PID_BYTES);
+    if (rc == 0 && fdatasync(lock_fd) != 0)
+        rc = errno;
+    return rc;
+}
+
 static int write_owner(int fd)
 {
     char pid[PID_BYTES];
@@ -45,7 +58,7 @@ static int write_owner(int fd)
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     int rc = write_at(fd, pid, PID_BYTES, 0);
     if (rc == 0 && fstat(fd, &st) == 0 && st.st_size != LOCK_BYTES)
-        rc = disk_lock_set_behind(fd, false);
+        rc = write_log_line(fd, false);
     return rc;
 }
 
@@ -94,17 +107,68 @@ bool disk_lock_is_there(int lock_fd, const char *path)
            ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
 }
 
-bool disk_lock_is_behind(int lock_fd)
+/* ---- purges that are not in the log ---- */
+
+/* Where the store's device takes nothing at all, another may: beside the directory, or where the system has
+ * room for such things. A file of somebody else says nothing. */
+static bool other_place(size_t n, const char *path, char out[DISK_MAX_PATH])
 {
-    char line[sizeof log_behind - 1];
-    return pread(lock_fd, line, sizeof line, PID_BYTES) == (ssize_t)sizeof line &&
-           memcmp(line, log_behind, sizeof line) == 0;
+    static const char *const dirs[] = {"/run", "/var/tmp"};
+    char whole[PATH_MAX];
+    int len;
+    if (n > ARRAY_LEN(dirs) || realpath(path, whole) == NULL)
+        return false;
+    if (n == 0)
+        len = snprintf(out, DISK_MAX_PATH, "%s.purges-missing", whole);
+    else
+        len = snprintf(out, DISK_MAX_PATH, "%s/shield-purges-missing-%016" PRIx64, dirs[n - 1],
+                       (uint64_t)XXH3_64bits(whole, strlen(whole)));
+    return len < DISK_MAX_PATH;
 }
 
-int disk_lock_set_behind(int lock_fd, bool is_behind)
+static bool is_ours(const char *name)
 {
-    int rc = write_at(lock_fd, is_behind ? log_behind : log_whole, LOG_BYTES, PID_BYTES);
-    if (rc == 0 && fdatasync(lock_fd) != 0)
-        rc = errno;
+    struct stat st;
+    return lstat(name, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
+}
+
+static bool note_elsewhere(const char *path)
+{
+    char name[DISK_MAX_PATH];
+    for (size_t n = 0; other_place(n, path, name); n++) {
+        int fd = open(name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        bool noted = fd >= 0 && fsync(fd) == 0 && is_ours(name);
+        if (fd >= 0)
+            close(fd);
+        if (noted)
+            return true;
+    }
+    return false;
+}
+
+bool disk_lock_is_behind(int lock_fd, const char *path)
+{
+    char line[sizeof log_behind - 1], name[DISK_MAX_PATH];
+    if (pread(lock_fd, line, sizeof line, PID_BYTES) == (ssize_t)sizeof line &&
+        memcmp(line, log_behind, sizeof line) == 0)
+        return true;
+    for (size_t n = 0; other_place(n, path, name); n++)
+        if (is_ours(name))
+            return true;
+    return false;
+}
+
+bool disk_lock_note_behind(int lock_fd, const char *path)
+{
+    return write_log_line(lock_fd, true) == 0 || note_elsewhere(path);
+}
+
+int disk_lock_note_whole(int lock_fd, const char *path)
+{
+    char name[DISK_MAX_PATH];
+    int rc = write_log_line(lock_fd, false);
+    for (size_t n = 0; other_place(n, path, name); n++)
+        if (is_ours(name) && unlink(name) != 0)
+            rc = errno;
     return rc;
 }

@@ -223,7 +223,7 @@ void disk_purges_committed(struct disk *d)
     forget_behind(d, 0);
     if (!atomic_exchange(&d->purges_behind, false))
         return;
-    int rc = disk_lock_set_behind(d->lock_fd, false);
+    int rc = disk_lock_note_whole(d->lock_fd, d->opt.path);
     if (rc != 0) /* the next start sets aside what need not go */
         log_warn("store: %s: cannot note that the log of purges is whole again: %s", d->opt.path,
                  strerror(rc));
@@ -237,7 +237,7 @@ void disk_purges_failed(struct disk *d, int rc)
         log_error("store: %s: a purge could not be made durable: nothing is served from disk until it is",
                   d->opt.path);
     if (!d->behind_marked)
-        d->behind_marked = disk_lock_set_behind(d->lock_fd, true) == 0;
+        d->behind_marked = disk_lock_note_behind(d->lock_fd, d->opt.path);
     list_each (n, &d->behind)
         tell(container_of(n, struct disk_purge_op, link), disk_err_of_rc(rc));
     if (d->n_behind <= BEHIND_MAX)

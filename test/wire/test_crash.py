@@ -67,7 +67,7 @@ def purge_some(shield, dice, kept):
     purged = []
     for target in dice.sample(sorted(kept), PURGED):
         tag = target.split("tags=")[1].split("&")[0]
-        order = dice.choice([{"tags": [tag]}, {"urls": [f"http://{shield.address[0]}:{shield.address[1]}{target}"]}])
+        order = dice.choice([{"tags": [tag]}, {"urls": [f"http://edge.test{target}"]}])
         status, text, _ = shield.admin_get("/purge", "POST", json.dumps(order))
         assert status == 200 and json.loads(text)["durable"] is True, (status, text)
         purged.append(target)

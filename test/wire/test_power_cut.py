@@ -52,7 +52,7 @@ def live(lab, shield, log, dice):
         for target in dice.sample(sorted(life.stored.keys() - life.deleted.keys()), PER_BATCH // 2):
             life.deleted[target] = os.path.getsize(log)
             if with_purges and dice.random() < 0.5:
-                order = json.dumps({"urls": [f"http://{shield.address[0]}:{shield.address[1]}{target}"]})
+                order = json.dumps({"urls": [f"http://edge.test{target}"]})
                 status, text, _ = shield.admin_get("/purge", "POST", order)
                 assert status == 200 and json.loads(text)["durable"], text
                 life.purged[target] = os.path.getsize(log)

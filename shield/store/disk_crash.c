@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,17 +10,23 @@
 
 /* LMDB trusts its tree pages: a damaged one can make it read outside the map or fail an assertion. Then the
  * process is lost, but the next one must not die of the same page. A SIGKILL, a crash elsewhere or a stop at
- * a bad moment leave no mark: they do the file no harm. */
+ * a bad moment leave no mark: they do the file no harm.
+ *
+ * A page that the device cannot give is a SIGBUS. A reader holds nothing then that cannot be left as it is,
+ * but some memory: it goes on from where it began. */
 
 static const char mark_name[] = "shield.crashed";
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 static struct sigaction before[NSIG];
 static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local int watched_dir = -1;
+static _Thread_local sigjmp_buf *landing;
 
 static void on_fatal_signal(int sig, siginfo_t *info, void *context)
 {
     (void)context;
+    if (sig == SIGBUS && info->si_code > 0 && landing != NULL)
+        siglongjmp(*landing, 1);
     if (watched_dir >= 0) {
         int fd = openat(watched_dir, mark_name, O_CREAT | O_WRONLY | O_CLOEXEC, 0640);
         if (fd >= 0)
@@ -52,6 +59,19 @@ void disk_crash_watch(const char *path)
     watched_dir = path != NULL ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (path != NULL)
         install();
+}
+
+bool disk_crash_faults(void (*work)(void *ctx), void *ctx)
+{
+    sigjmp_buf here;
+    if (sigsetjmp(here, 1) != 0) {
+        landing = NULL;
+        return true;
+    }
+    landing = &here;
+    work(ctx);
+    landing = NULL;
+    return false;
 }
 
 bool disk_crash_take(const char *path)

@@ -92,6 +92,8 @@ int disk_lock_note_whole(int lock_fd, const char *path);
 /* This thread works in the store at `path` (which must outlive it): when it dies by a signal of its own, a
  * mark is left in the directory. NULL: no longer. */
 void disk_crash_watch(const char *path);
+/* Run `work`: true when it was broken off because a page of a mapped file could not be read. */
+bool disk_crash_faults(void (*work)(void *ctx), void *ctx);
 bool disk_crash_take(const char *path); /* whether there was a mark; it is gone then */
 
 /* ---- queue: disk_queue.c ---- */

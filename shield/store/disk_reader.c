@@ -45,21 +45,28 @@ static void report_record(struct disk *d, const char index_key[DISK_INDEX_KEY_BY
     tell_writer(d, &op->op);
 }
 
-static int report_rc(struct disk *d, int rc)
+/* The file has to go: once for each file is enough. */
+static void report_damage(struct disk *d, const char *why)
 {
-    if (rc == 0 || rc == MDB_NOTFOUND)
-        return disk_err_of_rc(rc);
     metric_count(d->metrics, STORE_ERRORS);
-    if (!disk_rc_is_damage(rc) || atomic_exchange(&d->damage_told, true))
-        return disk_err_of_rc(rc);
-    log_error("store: %s: reading: %s", d->opt.path, mdb_strerror(rc));
+    if (atomic_exchange(&d->damage_told, true))
+        return;
+    log_error("store: %s: reading: %s", d->opt.path, why);
     struct disk_damage_op *op = calloc(1, sizeof *op);
     if (op != NULL) {
         op->op.kind = OP_DAMAGE;
         op->generation = d->generation;
         tell_writer(d, &op->op);
     }
-    return ERR_CORRUPT;
+}
+
+static int report_rc(struct disk *d, int rc)
+{
+    if (disk_rc_is_damage(rc))
+        report_damage(d, mdb_strerror(rc));
+    else if (rc != 0 && rc != MDB_NOTFOUND)
+        metric_count(d->metrics, STORE_ERRORS);
+    return disk_err_of_rc(rc);
 }
 
 /* ---- values ---- */
@@ -324,22 +331,48 @@ static void deliver_get(struct mail *m)
     job->on_done(job);
 }
 
+struct reading {
+    struct disk *d;
+    struct read_txn t;
+    struct disk_get *get;
+    struct disk_load *load;
+    int err;
+};
+
+static void read_job(void *ctx)
+{
+    struct reading *r = ctx;
+    r->err = begin(r->d, &r->t);
+    if (r->err != 0)
+        return;
+    if (r->load != NULL)
+        r->err = load(&r->t, r->load);
+    else
+        r->err = r->get->peek != NULL ? look(&r->t, r->get) : get_object(&r->t, r->get);
+}
+
+/* One job in a transaction of its own. */
+static int in_transaction(struct reading *r)
+{
+    pthread_rwlock_rdlock(&r->d->file_lock);
+    if (disk_crash_faults(read_job, r)) {
+        report_damage(r->d, "a page of the file cannot be read");
+        r->err = ERR_IO;
+    }
+    if (r->t.txn != NULL)
+        mdb_txn_abort(r->t.txn);
+    pthread_rwlock_unlock(&r->d->file_lock);
+    return r->err;
+}
+
 static void run_get(struct disk *d, struct disk_get *job)
 {
-    struct read_txn t;
     job->object = NULL;
     /* Asked before the transaction begins: a deletion that is no longer counted then, is seen by it. */
-    if (atomic_load(&d->purges_behind) || atomic_load(&d->deletes[job->key_hash % DISK_DELETE_SLOTS]) > 0) {
+    if (atomic_load(&d->purges_behind) || atomic_load(&d->deletes[job->key_hash % DISK_DELETE_SLOTS]) > 0)
         job->err = ERR_NOT_FOUND;
-    } else {
-        pthread_rwlock_rdlock(&d->file_lock);
-        job->err = begin(d, &t);
-        if (job->err == 0) {
-            job->err = job->peek != NULL ? look(&t, job) : get_object(&t, job);
-            mdb_txn_abort(t.txn);
-        }
-        pthread_rwlock_unlock(&d->file_lock);
-    }
+    else
+        job->err = in_transaction(&(struct reading){.d = d, .get = job});
     job->mail.deliver = deliver_get;
     loop_post(job->loop, &job->mail);
 }
@@ -369,15 +402,8 @@ static void finish_load(struct disk_load *job, int err, struct chunk *c)
 
 static void run_load(struct disk *d, struct disk_load *job)
 {
-    struct read_txn t;
     struct list_node followers;
-    pthread_rwlock_rdlock(&d->file_lock);
-    int err = begin(d, &t);
-    if (err == 0) {
-        err = load(&t, job);
-        mdb_txn_abort(t.txn);
-    }
-    pthread_rwlock_unlock(&d->file_lock);
+    int err = in_transaction(&(struct reading){.d = d, .load = job});
 
     list_init(&followers);
     pthread_mutex_lock(&d->read_lock);

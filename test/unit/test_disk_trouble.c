@@ -536,12 +536,36 @@ static int die_in_a_store_thread(struct rig *r)
     rig_open(r);
     rig_store(r, &(struct thing){.key = "k", .bytes = 100000});
     rig_settle();
-    struct thing bait = {.key = "k", .bytes = 100000};
-    int err, fd = open(rig_path(r, "data.mdb"), O_RDWR);
+    int fd = open(rig_path(r, "data.mdb"), O_RDWR);
     if (ftruncate(fd, 8192) != 0) /* reading the map beyond is a SIGBUS */
         return 1;
-    rig_get(r, bait.key, &err);
+    rig_store(r, &(struct thing){.key = "k", .bytes = 100000});
+    rig_settle();
     return 2;
+}
+
+/* A reader lives through it, and the store goes on in a new file. */
+static void a_page_that_cannot_be_read_sets_the_file_aside(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "k", .bytes = 3 << 20};
+    struct chunk *c;
+    int err, fd;
+    rig_open(r);
+    rig_store(r, &t);
+    rig_settle();
+    struct object *o = rig_get(r, "k", &err);
+    assert_non_null(o);
+    fd = open(rig_path(r, "data.mdb"), O_RDWR);
+    assert_int_equal(ftruncate(fd, 8192), 0);
+    close(fd);
+    assert_int_equal(rig_load(r, o, 5, &c), ERR_IO);
+    rig_until(is_set_aside, r);
+    object_unref(&o);
+    rig_store(r, &t);
+    rig_settle();
+    rig_expect(r, &t);
+    assert_false(rig_has_file(r, "shield.crashed"));
 }
 
 static void a_death_in_the_file_sets_it_aside_next_time(void **state)
@@ -615,6 +639,7 @@ int main(void)
         T(garbage_is_set_aside),
         T(a_cut_file_is_survived),
         T(bad_tree_pages_are_met_while_running),
+        T(a_page_that_cannot_be_read_sets_the_file_aside),
         T(a_death_in_the_file_sets_it_aside_next_time),
         T(a_second_process_is_told_who_has_it),
         T(a_bad_directory_is_an_error),

@@ -133,6 +133,33 @@ def test_stale_stays_stale(lab, kind):
         watch.is_new(target)
 
 
+def test_what_is_softly_purged_stays_stale(lab, kind):
+    """It would have lived for long: only the shield knows that it does not."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets=SETS)
+    watch = Watch(lab, shield, lab.edge(shield, kind))
+    targets = [(f"/{lifetime}/{how}", lifetime, how) for lifetime in LIFETIMES for how in HOWS]
+    for target, lifetime, how in targets:
+        origin.on(target, version(1, lifetime, LONG_S - 1, HOWS[how]))  # at LONG_S, Surrogate-Control has a grace
+        assert lab.ask(shield, target).body == b"version 1"
+        watch.all_come(1, target)
+    assert shield.admin_get("/purge", "POST", '{"all": true, "soft": true}')[0] == 200
+    for target, lifetime, how in targets:
+        if how == "refresh":
+            origin.hold(target)
+        else:
+            origin.on(target, Reply("broken", 503) if how == "broken" else lambda request: request.reset())
+    for target, lifetime, how in targets:
+        watch.is_old_but_never_fresh(target)
+    for target, lifetime, how in targets:
+        if how == "refresh":
+            origin.expect(target).reply(version(2, lifetime, LONG_S)(None))
+        origin.on(target, version(2, lifetime, LONG_S))
+    shield.wait_metric("flights", 0)
+    for target, lifetime, how in targets:
+        watch.is_new(target)
+
+
 def test_what_is_fresh_is_kept_for_what_is_left_of_its_lifetime(lab, kind):
     """Fields leave untouched with what is fresh, and Age says how much of the lifetime is gone. nginx and HAProxy keep
     what they get for a whole lifetime from then on: behind them a body may be twice as old as the origin allows."""

@@ -639,3 +639,27 @@ def test_explain_knows_of_purges(lab, tmp_path, on_disk):
     for target, would in (("/soft", "stale_and_refresh"), ("/hard", "fetch"), ("/kept", "hit")):
         said = json.loads(shield.admin_get(f"/explain?url={URL}{target}")[1])
         assert said["would"] == would, target
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_nothing_stored_can_match_is_forgotten(lab, tmp_path, soft):
+    """And is still purged, while all else stays; also for what only memory has, and over a restart."""
+    origin = lab.origin()
+    Versions(origin, TAGGED)
+    sets = {"store.keep_purges": "0", "store.ram": "16m"}
+    shield = lab.shield(origin, store=tmp_path / "store", sets=sets)
+    for target in ("/a", "/b", "/c"):
+        assert body(lab, shield, target) == f"{target} 1"
+    shield.wait_stored()
+    for n in range(5):
+        purge(shield, urls=[URL + "/a", f"{URL}/none/{n}"], soft=soft)
+    shield.wait_metric("purge_records", 0)
+    assert body(lab, shield, "/a") == "/a 2" and is_hit(lab.ask(shield, "/b"))
+    assert body(lab, shield, "/late") == "/late 1"
+    shield.wait_stored()
+    number = purge(shield, tags=["none"])
+    shield.kill()
+    again = lab.shield(origin, store=tmp_path / "store", sets=sets)
+    assert [is_hit(lab.ask(again, t)) for t in ("/a", "/b", "/c", "/late")] == [True] * 4
+    assert purge(again, all=True, soft=soft) == number + 1
+    assert [body(lab, again, t) for t in ("/a", "/b", "/late")] == ["/a 3", "/b 2", "/late 2"]

@@ -86,7 +86,7 @@ static unsigned next_aside(const char *path)
 }
 
 /* Names must survive a power cut too. */
-static void sync_directory(const char *path)
+void disk_file_sync_name(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -110,7 +110,7 @@ bool disk_file_set_aside(const char *path, const char *why)
     }
     if (disk_join(from, path, "lock.mdb"))
         unlink(from);
-    sync_directory(path);
+    disk_file_sync_name(path);
     return true;
 }
 
@@ -302,7 +302,6 @@ int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, u
         log_error("store: cannot open %s/%s: %s", path, data_name, mdb_strerror(rc));
         return rc == ENOMEM ? ERR_NOMEM : ERR_SYSTEM;
     }
-    sync_directory(path);
     return 0;
 }
 

@@ -62,6 +62,7 @@ struct disk_file {
 int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, unsigned readers,
                    const struct disk_info *known);
 void disk_file_close(struct disk_file *f);
+void disk_file_sync_name(const char *path); /* of a new file: before anything in it is called durable */
 /* Rename data.mdb to data.mdb.broken-N; the one before goes. False: it is still there; logs why. */
 bool disk_file_set_aside(const char *path, const char *why);
 bool disk_join(char out[DISK_MAX_PATH], const char *path, const char *name);

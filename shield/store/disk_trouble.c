@@ -118,6 +118,7 @@ bool disk_reopen(struct disk *d, const char *set_aside_why)
         return false;
     }
     d->next_id = MAX(d->next_id, d->file.info.next_id);
+    disk_file_sync_name(d->opt.path);
     return true;
 }
 

@@ -267,6 +267,8 @@ void *disk_writer_main(void *disk)
 {
     struct disk *d = disk;
     disk_crash_watch(d->opt.path);
+    disk_file_sync_name(
+        d->opt.path); /* not in disk_open: it takes milliseconds, and the first hit need not wait */
     uint64_t background_ms = clock_mono_ms() + TIDY_MS;
     for (;;) {
         switch (disk_queue_wait(d, &d->batch, background_ms)) {

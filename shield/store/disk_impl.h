@@ -9,7 +9,8 @@
  *   disk_txn.c      one write transaction; bodies that nothing points to
  *   disk_records.c  what it does to objects
  *   disk_evict.c    room in the file: S3-FIFO order, marks, ghosts
- *   disk_reader.c   the reader threads: get, load
+ *   disk_reader.c   the reader threads: jobs, and what may befall them
+ *   disk_read.c     what a job reads in its transaction
  *   disk_purge.c    the log of purges
  *   disk_sweep.c    how old purges are forgotten
  *   disk_file.c     the LMDB environment: open, set aside
@@ -296,6 +297,25 @@ struct disk {
 
 void *disk_writer_main(void *disk);
 void *disk_reader_main(void *disk);
+
+/* ---- disk_read.c ---- */
+
+/* A transaction lasts for one job, and copies out: while it is open, LMDB gives no page out again that it
+ * could see. */
+struct disk_read_txn {
+    struct disk *d;
+    MDB_txn *txn;
+    uint64_t purge_floor; /* from before it began: what that floor says, holds for all that it sees */
+};
+
+/* What a disk_get is about: an object made of it, or each variant shown to job->peek; what a disk_load is
+ * about. 0 or the job's error; what does not verify is told to the writer. */
+int disk_read_object(struct disk_read_txn *t, struct disk_get *job);
+int disk_read_look(struct disk_read_txn *t, struct disk_get *job);
+int disk_read_chunk(struct disk_read_txn *t, struct disk_load *job);
+/* The file has to go: the writer is told, once for each file. */
+void disk_read_damage(struct disk *d, const char *why);
+int disk_read_rc(struct disk *d, int rc); /* the code as an error of ours; damage is told */
 
 /* ---- disk_txn.c: one write transaction; the writer only ---- */
 

@@ -76,6 +76,7 @@ static void free_op(struct disk *d, struct disk_op *op)
         return;
     }
     case OP_DAMAGE:
+        atomic_store(&d->damage_told, false); /* if nothing came of it, the next who meets it tells again */
         free(container_of(op, struct disk_damage_op, op));
         return;
     }

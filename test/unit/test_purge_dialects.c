@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/http1.h"
 #include "shield/admin/purge_dialect.h"
+#include "test/unit/alloc_fail.h"
 
 static struct config *cfg;
 
@@ -171,6 +172,63 @@ static void test_fastly(void **state)
     check_faults(&purge_fastly, fastly_faults, ARRAY_LEN(fastly_faults));
 }
 
+/* ---- without memory ---- */
+
+struct starved {
+    const struct purge_dialect *dialect;
+    struct purge_words words;
+    const char *items;
+    unsigned n_refused;
+};
+
+/* An order is whole, or none. */
+static void read_starved(void *ctx)
+{
+    struct starved *t = ctx;
+    struct purge_draft d;
+    struct purge_order o;
+    purge_draft_init(&d, cfg);
+    bool ok = t->dialect->read(&t->words, &d) && purge_draft_order(&d, &o);
+    alloc_armed = false;
+    if (ok) {
+        struct buf items = {0};
+        put_items(&o, &items);
+        assert_string_equal(items.p, t->items);
+        buf_fini(&items);
+    } else {
+        assert_int_equal(d.err, ERR_NOMEM);
+        t->n_refused++;
+    }
+    purge_draft_fini(&d);
+}
+
+static void test_without_memory(void **state)
+{
+    struct http_field field = {SPAN("Surrogate-Key"), SPAN("a b"), FIELD_OTHER};
+    struct http_head head = {.fields = &field, .n_fields = 1};
+    struct starved cases[] = {
+        {&purge_ours,
+         {SPAN("/purge"), &head,
+          SPAN("{\"urls\":[\"http://a/\"],\"prefixes\":[\"a/b\"],\"reference\":\"r\"}")},
+         "u:http://a/ p:http://a/b",
+         0},
+        {&purge_cloudflare,
+         {SPAN("/client/v4/zones/z/purge_cache"), &head, SPAN("{\"hosts\":[\"a\"]}")},
+         "h:a",
+         0},
+        {&purge_fastly,
+         {SPAN("/service/s/purge"), &head, SPAN("{\"surrogate_keys\":[\"c\"]}")},
+         "t:a t:b t:c",
+         0},
+        {&purge_fastly, {SPAN("/service/s/purge/a%20b"), &head, SPAN("")}, "t:a b", 0},
+        {&purge_fastly, {SPAN("/purge/a/b"), &head, SPAN("")}, "u:http://a/b", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_true(alloc_fail_each(read_starved, &cases[i]) > 1);
+        assert_true(cases[i].n_refused > 1);
+    }
+}
+
 /* ---- answers ---- */
 
 static const struct purge_item two_tags[] = {{PURGE_TAG, {"a", 1}}, {PURGE_TAG, {"\xff", 1}}};
@@ -221,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_cloudflare, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fastly, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_without_memory, set_up, tear_down),
         cmocka_unit_test(test_receipts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

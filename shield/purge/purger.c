@@ -250,7 +250,7 @@ static bool take_repeat(struct purger *p, struct job *job)
     return true;
 }
 
-static void carry_out(struct purger *p, struct job *job)
+static void carry_out(struct purger *p, struct job *job, const struct purge_order *o)
 {
     pthread_mutex_lock(&p->lock);
     bool repeats = take_repeat(p, job);
@@ -259,6 +259,7 @@ static void carry_out(struct purger *p, struct job *job)
     if (err != 0) {
         refuse(job, err);
     } else if (!repeats) {
+        count_items(o, job->here);
         post_passes(job);
         pass_one(job); /* ours: until here it could not be over */
     }
@@ -284,8 +285,7 @@ void purger_order(struct purger *p, struct loop *here, const struct purge_order 
         refuse(job, err);
         return;
     }
-    count_items(o, here);
-    carry_out(p, job);
+    carry_out(p, job, o);
 }
 
 /* ---- what the store asks: on its writer's thread ---- */

@@ -64,6 +64,7 @@ def test_a_reference_makes_it_one_order(caller):
     for key in ('"deploy 42"', "deploy 42"):  # a structured string, and a bare one
         assert caller.purge({"tags": ["b"]}, Idempotency_Key=key)[1] == again[1]
     assert caller.purge(order, Idempotency_Key='"deploy 42"')[1] == again[1]
+    assert caller.shield.metric("purges_total", kind="tag") == 2
     status, said = caller.purge(order, Idempotency_Key='"deploy 43"')
     assert status == 400 and "differ" in said["error"]
     assert caller.purge({"tags": ["b"]}, Idempotency_Key="")[0] == 400

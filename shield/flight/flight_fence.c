@@ -23,9 +23,9 @@ static bool has_object(const struct flight *f)
 
 bool flight_is_purged(struct flight *f)
 {
-    if (f->env->purges == NULL || !may_be_overtaken(f))
-        return false;
     struct purge_subject s = {.key = f->what.key, .number = atomic_load(&f->purge_number)};
+    if (!may_be_overtaken(f) || purge_log_is_quiet(f->env->purges, s.number, NULL))
+        return false;
     if (has_object(f))
         s.tags = object_head(f->object)->tags;
     return purge_log_check(f->env->purges, &s, clock_wall_ms(), NULL, NULL) != PURGE_NONE;

@@ -397,16 +397,21 @@ static uint64_t may_note(const struct purge_log *log)
     return number;
 }
 
+bool purge_log_is_quiet(const struct purge_log *log, uint64_t number, const _Atomic uint64_t *seen)
+{
+    if (log == NULL)
+        return true;
+    uint64_t stamp = atomic_load_explicit(&log->stamp, memory_order_acquire);
+    return number >= stamp || (seen != NULL && atomic_load_explicit(seen, memory_order_relaxed) >= stamp);
+}
+
 enum purge_verdict purge_log_check(struct purge_log *log, const struct purge_subject *s, int64_t now_ms,
                                    _Atomic uint64_t *seen, int64_t *since_ms)
 {
-    if (log == NULL)
+    if (purge_log_is_quiet(log, s->number, seen))
         return PURGE_NONE;
-    uint64_t stamp = atomic_load_explicit(&log->stamp, memory_order_acquire);
     uint64_t noted = seen != NULL ? atomic_load_explicit(seen, memory_order_relaxed) : 0;
     struct check c = {.log = log, .subject = s, .seen = MAX(noted, s->number), .now_ms = now_ms};
-    if (c.seen >= stamp)
-        return PURGE_NONE;
     pthread_rwlock_rdlock(&log->lock);
     check_all(&c);
     uint64_t upto = may_note(log);

@@ -45,6 +45,10 @@ uint64_t purge_log_number(const struct purge_log *log);
 enum purge_verdict purge_log_check(struct purge_log *log, const struct purge_subject *s, int64_t now_ms,
                                    _Atomic uint64_t *seen, int64_t *since_ms);
 
+/* Whether nothing can have come into force that concerns a subject of that number and with that `seen` (NULL:
+ * none): no need to look at the clock, and to check. Any thread. */
+bool purge_log_is_quiet(const struct purge_log *log, uint64_t number, const _Atomic uint64_t *seen);
+
 /* Room for these records: 0, or what purge_log_add would give. A purge_log_add of them that follows has no
  * error. */
 int purge_log_reserve(struct purge_log *log, const struct purge_record *records, size_t n);

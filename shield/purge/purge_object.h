@@ -11,4 +11,10 @@
 enum purge_verdict purge_object_check(struct purge_log *log, struct object *o, int64_t now_ms,
                                       struct response_facts *facts);
 
+/* Whether there is no need to ask: purge_log_is_quiet. */
+static inline bool purge_object_is_quiet(const struct purge_log *log, struct object *o)
+{
+    return purge_log_is_quiet(log, object_head(o)->purge_number, object_purge_seen(o));
+}
+
 #endif

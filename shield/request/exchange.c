@@ -530,9 +530,10 @@ void exchange_release(struct exchange *ex)
 /* The answer to a pass is its client's own, and older than nothing. */
 bool exchange_is_overtaken(struct exchange *ex)
 {
-    if (ex->pass)
+    struct purge_log *log = ex->env->flights->purges;
+    if (ex->pass || purge_object_is_quiet(log, ex->object))
         return false;
-    enum purge_verdict v = purge_object_check(ex->env->flights->purges, ex->object, clock_wall_ms(), NULL);
+    enum purge_verdict v = purge_object_check(log, ex->object, clock_wall_ms(), NULL);
     return v == PURGE_HARD || (v == PURGE_SOFT && !ex->is_stale);
 }
 

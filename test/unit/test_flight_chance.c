@@ -2,6 +2,8 @@
  * happens. */
 #include "shield/flight/flight.h"
 
+#include "common/clock.h"
+#include "shield/purge/purge_log.h"
 #include "test/unit/flight_rig.h"
 
 enum { SCHEDULES = 250, CLIENTS = 24, KEYS = 3, LOOPS = 2, CONNS = 64, VARIANTS = 3 };
@@ -96,6 +98,7 @@ static struct {
     pthread_t thread;
     struct dice dice;
     uint64_t object_max; /* what is larger is not kept */
+    bool purges;         /* then a fetch that is fenced may run beside the next one */
     struct serving at[CONNS];
     atomic_bool must_end;
     _Atomic int requests, overlaps, honest_rests, false_rests;
@@ -184,7 +187,8 @@ static void take_request(struct serving *s, const char *end)
     s->head_is_out = false;
     s->turns = (int)roll(&sim.dice, 6);
     s->is_rest = take_rest(s, end);
-    if (s->counts) /* not the rest of what nobody could join any more: another may run beside it */
+    if (s->counts &&
+        !sim.purges) /* not the rest of what nobody could join any more: another may run beside it */
         check_alone(s);
     peer_take(&s->peer, n);
     if (s->is_rest)
@@ -375,12 +379,13 @@ static void *serve(void *unused)
     return NULL;
 }
 
-static void start_sim(struct origin *o, uint64_t seed, uint64_t object_max)
+static void start_sim(struct origin *o, uint64_t seed, uint64_t object_max, bool purges)
 {
     memset(&sim, 0, sizeof sim);
     sim.origin = o;
     sim.dice.state = seed;
     sim.object_max = object_max;
+    sim.purges = purges;
     assert_int_equal(pthread_create(&sim.thread, NULL, serve, NULL), 0);
 }
 
@@ -445,6 +450,51 @@ static bool is_as_named(const struct client *c)
     return c->bytes == length && (length == 0 || c->salt == (unsigned char)byte_at(salt, 0));
 }
 
+/* ---- purges: in force at once, while the loops pass when their turn comes ---- */
+
+struct purges {
+    struct purge_log *log;
+    uint64_t least[CLIENTS]; /* of what each client may get: the newest purge of its path when it asked */
+    struct pass {
+        struct mail mail;
+        struct flight_env *env;
+    } passes[CLIENTS][LOOPS];
+};
+
+static void deliver_pass(struct mail *m)
+{
+    flight_env_fence(container_of(m, struct pass, mail)->env);
+}
+
+static void purge_something(struct flight_rig *r, struct purges *p, struct client *clients, unsigned k,
+                            struct dice *d)
+{
+    const char *path = clients[roll(d, k + 1)].path;
+    bool all = roll(d, 4) == 0, collapsed;
+    struct purge_record record = {.number = purge_log_number(p->log) + 1,
+                                  .kind = all ? PURGE_ALL : PURGE_URL,
+                                  .is_soft = roll(d, 2) == 0,
+                                  .at_ms = clock_wall_ms(),
+                                  .what = all ? SPAN("") : span_of(path)};
+    REQUIRE(purge_log_add(p->log, &record, 1, &collapsed) == 0);
+    for (unsigned i = 0; i < LOOPS; i++) {
+        p->passes[k][i] = (struct pass){.mail.deliver = deliver_pass, .env = &r->env[i]};
+        loop_post(r->base.loops[i], &p->passes[k][i].mail);
+    }
+    for (unsigned later = k + 1; later < CLIENTS; later++)
+        if (all || strcmp(clients[later].path, path) == 0)
+            p->least[later] = record.number;
+}
+
+static void check_age(const struct client *c, uint64_t least, int schedule)
+{
+    bool is_fresh = (c->outcome == SERVED || c->outcome == HIT) && !c->was_stale;
+    if (is_fresh && c->object != NULL && object_head(c->object)->purge_number < least)
+        fail_msg("schedule %d: %s: of purge %llu, asked behind %llu; outcome %d", schedule, c->path,
+                 (unsigned long long)object_head(c->object)->purge_number, (unsigned long long)least,
+                 c->outcome);
+}
+
 static void check_outcome(const struct client *c, int schedule)
 {
     bool whole = c->outcome == SERVED || c->outcome == HIT || c->outcome == STALE;
@@ -461,11 +511,11 @@ static void check_outcome(const struct client *c, int schedule)
                  (unsigned long long)c->bytes);
     if ((c->outcome == FAILED || c->outcome == CUT) && c->err == 0)
         fail_msg("schedule %d: %s: failed with success", schedule, c->path);
-    if (c->lookups > 20)
+    if (c->lookups > 20 + (sim.purges ? CLIENTS : 0))
         fail_msg("schedule %d: %s: %d lookups", schedule, c->path, c->lookups);
 }
 
-static void run_schedule(struct flight_rig *r, int schedule, uint64_t seed)
+static void run_schedule(struct flight_rig *r, struct purges *purges, int schedule, uint64_t seed)
 {
     static struct client clients[CLIENTS];
     static struct action actions[CLIENTS][3];
@@ -474,10 +524,14 @@ static void run_schedule(struct flight_rig *r, int schedule, uint64_t seed)
     unsigned n = 2 + (unsigned)roll(&d, CLIENTS - 1);
     unsigned keys = 1 + (unsigned)roll(&d, KEYS);
     for (unsigned k = 0; k < n; k++) {
-        struct client *c = &clients[k];
         char path[32];
         snprintf(path, sizeof path, "/%d/%u", schedule, (unsigned)roll(&d, keys));
-        client_init(c, r, (unsigned)roll(&d, LOOPS), path);
+        client_init(&clients[k], r, (unsigned)roll(&d, LOOPS), path);
+    }
+    if (purges != NULL)
+        memset(purges->least, 0, sizeof purges->least);
+    for (unsigned k = 0; k < n; k++) {
+        struct client *c = &clients[k];
         c->method = roll(&d, 8) == 0 ? METHOD_HEAD : METHOD_GET;
         c->variant = variants[roll(&d, VARIANTS)];
         post(&actions[k][0], c, ASK);
@@ -491,12 +545,16 @@ static void run_schedule(struct flight_rig *r, int schedule, uint64_t seed)
             pass_time(&d);
         }
         pass_time(&d);
+        if (purges != NULL && roll(&d, 4) == 0)
+            purge_something(r, purges, clients, k, &d);
     }
     for (unsigned k = 0; k < n; k++)
         post(&actions[k][2], &clients[k], READ_ON);
     for (unsigned k = 0; k < n; k++) {
         AWAIT(clients[k].outcome != WAITING);
         check_outcome(&clients[k], schedule);
+        if (purges != NULL)
+            check_age(&clients[k], purges->least[k], schedule);
     }
     for (unsigned i = 0; i < LOOPS; i++)
         rig_on(r->base.loops[i], do_nothing, NULL); /* all actions have been through */
@@ -514,7 +572,7 @@ static uint64_t seed_of_this_run(void)
     return given != NULL ? strtoull(given, NULL, 0) : 20260101;
 }
 
-static void run_all(const struct config_override *settings, uint64_t object_max)
+static void run_all(const struct config_override *settings, uint64_t object_max, struct purges *purges)
 {
     struct flight_rig *r = calloc(1, sizeof *r);
     struct dice d = {seed_of_this_run()};
@@ -522,11 +580,16 @@ static void run_all(const struct config_override *settings, uint64_t object_max)
     assert_non_null(r);
     origin_open(&r->origin);
     flight_rig_start(r, LOOPS, settings);
-    start_sim(&r->origin, d.state + 1, object_max);
+    start_sim(&r->origin, d.state + 1, object_max, purges != NULL);
+    if (purges != NULL) {
+        cache_set_purges(r->cache, purges->log);
+        for (unsigned i = 0; i < LOOPS; i++)
+            r->env[i].purges = purges->log;
+    }
     for (int schedule = 0; schedule < SCHEDULES; schedule++) {
         d.state += (uint64_t)schedule * 2654435761u;
         roll(&d, 2);
-        run_schedule(r, schedule, d.state);
+        run_schedule(r, purges, schedule, d.state);
     }
     assert_int_equal(atomic_load(&sim.overlaps), 0);
     assert_true(atomic_load(&sim.requests) > SCHEDULES / 2);
@@ -540,7 +603,7 @@ static void run_all(const struct config_override *settings, uint64_t object_max)
 
 static void by_chance(void **state)
 {
-    run_all(NULL, UINT64_MAX);
+    run_all(NULL, UINT64_MAX, NULL);
 }
 
 /* Every object is dropped behind its slowest reader, or not kept at all. */
@@ -551,7 +614,7 @@ static void by_chance_with_little_room(void **state)
                                                       {"flight.finish", "never"},
                                                       {"store.ram", "1m"},
                                                       {NULL, NULL}};
-    run_all(settings, 100 * 1024);
+    run_all(settings, 100 * 1024, NULL);
 }
 
 static void by_chance_with_few_connections(void **state)
@@ -560,7 +623,18 @@ static void by_chance_with_few_connections(void **state)
                                                       {"flight.finish", "always"},
                                                       {"flight.error_ttl", "0"},
                                                       {NULL, NULL}};
-    run_all(settings, UINT64_MAX);
+    run_all(settings, UINT64_MAX, NULL);
+}
+
+static void by_chance_with_purges(void **state)
+{
+    static struct purges purges;
+    purges.log = purge_log_new(1000, 1);
+    assert_non_null(purges.log);
+    int64_t fenced = metrics_total(METRIC_FENCED_FLIGHTS);
+    run_all(NULL, UINT64_MAX, &purges);
+    assert_true(metrics_total(METRIC_FENCED_FLIGHTS) > fenced + 50);
+    purge_log_free(&purges.log);
 }
 
 int main(int argc, char **argv)
@@ -571,6 +645,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(by_chance),
         cmocka_unit_test(by_chance_with_little_room),
         cmocka_unit_test(by_chance_with_few_connections),
+        cmocka_unit_test(by_chance_with_purges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,8 @@ def test_garbage(lab, tmp_path, disk):
         world = World(lab, tmp_path, good, disk)
         try:
             shield, counts, memory = world.shield, {}, []
-            assert lab.ask(shield, "/good/1?size=1000").status == 200
+            for _ in range(30):  # all loops: libuv opens a descriptor of its own at a loop's first connection
+                assert lab.ask(shield, "/good/1?size=1000").status == 200
             before = open_files(shield)
             end, number = time.monotonic() + SECONDS, 0
             while number == 0 or time.monotonic() < end:

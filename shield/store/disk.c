@@ -123,19 +123,9 @@ static int start_threads(struct disk *d)
 
 static void show_content(struct disk *d)
 {
-    struct disk_txn t;
-    uint64_t pages;
-    MDB_stat stat;
-    if (disk_txn_begin(&t, d) == 0 && disk_txn_live_pages(&t, &pages) == 0 &&
-        mdb_stat(t.txn, d->file.meta, &stat) == 0) {
-        d->live_bytes = pages * d->file.page_bytes;
-        d->objects = stat.ms_entries;
-        metric_move(d->metrics, STORE_BYTES, (int64_t)d->live_bytes);
-        metric_move(d->metrics, STORE_OBJECTS, (int64_t)d->objects);
-        log_info("store: %s: %" PRIu64 " objects, %" PRIu64 " MiB in use", d->opt.path, d->objects,
-                 d->live_bytes >> 20);
-    }
-    disk_txn_abort(&t);
+    disk_show_content(d);
+    log_info("store: %s: %" PRIu64 " objects, %" PRIu64 " MiB in use", d->opt.path, d->objects,
+             d->live_bytes >> 20);
 }
 
 /* LMDB may die of a bad page already here. */

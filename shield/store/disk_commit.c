@@ -86,8 +86,6 @@ static int write_item(struct disk_txn *t, struct batch_item *item)
     }
     case OP_VERIFY:
         return disk_drop_record(t, container_of(item->op, struct disk_drop_op, op));
-    case OP_DAMAGE:
-        return 0;
     }
     return 0;
 }

@@ -12,8 +12,8 @@
  * process is lost, but the next one must not die of the same page. A SIGKILL, a crash elsewhere or a stop at
  * a bad moment leave no mark: they do the file no harm.
  *
- * A page that the device cannot give is a SIGBUS. A reader holds nothing then that cannot be left as it is,
- * but some memory: it goes on from where it began. */
+ * A page that the device cannot give is a SIGBUS, and no reason to die: who works in the file goes on from
+ * where the job began. */
 
 static const char mark_name[] = "shield.crashed";
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};

@@ -104,7 +104,6 @@ enum disk_op_kind {
     OP_FILL,   /* struct disk_fill */
     OP_HEAD,   /* struct disk_head_op: a new head for a stored body */
     OP_DELETE, /* struct disk_delete_op: all variants of a key */
-    OP_DAMAGE, /* struct disk_damage_op: a reader met a bad tree page: set the file aside */
     OP_VERIFY, /* struct disk_drop_op: a record did not verify: remove it */
 };
 
@@ -117,11 +116,6 @@ struct disk_op {
 struct disk_head_op {
     struct disk_op op;
     struct object *object;
-};
-
-struct disk_damage_op {
-    struct disk_op op;
-    uint32_t generation; /* of the file that was found bad */
 };
 
 struct disk_delete_op {
@@ -170,7 +164,7 @@ struct batch {
     uint64_t charge;
 };
 
-enum disk_work { WORK_PURGES, WORK_BATCH, WORK_BACKGROUND, WORK_END };
+enum disk_work { WORK_REPAIR, WORK_PURGES, WORK_BATCH, WORK_BACKGROUND, WORK_END };
 
 /* Under d->lock: add to the end if it is not in the queue, with so many bytes more. */
 void disk_queue_add(struct disk *d, struct disk_op *op, uint64_t charge);
@@ -240,7 +234,6 @@ struct disk {
     int lock_fd;
     pthread_rwlock_t file_lock;
     struct disk_file file;
-    uint32_t generation;     /* under file_lock: counts the files opened in place of another */
     atomic_bool damage_told; /* a reader has asked for the file to be set aside */
     atomic_int trouble;      /* enum disk_trouble_kind */
 
@@ -253,6 +246,7 @@ struct disk {
     pthread_t writer;
     struct list_node purges; /* struct disk_purge_op: not taken by the writer yet */
     bool purges_due;
+    bool is_damaged; /* a reader met a bad page: the file has to go */
     struct disk_judge judge;
     atomic_bool has_judge;
 
@@ -274,7 +268,7 @@ struct disk {
     struct batch batch;
     struct list_node held; /* deletions that wait for the end of a trouble */
     uint32_t n_held;
-    uint64_t retry_at_ms, backoff_ms;
+    uint64_t retry_at_ms, backoff_ms, tidy_at_ms;
     struct list_node behind; /* struct disk_purge_op: not in the log yet */
     uint64_t n_behind;       /* their records */
     bool behind_marked;      /* the next process would know */
@@ -306,6 +300,10 @@ struct disk_read_txn {
     struct disk *d;
     MDB_txn *txn;
     uint64_t purge_floor; /* from before it began: what that floor says, holds for all that it sees */
+    /* what is being made: for when a page that cannot be read breaks it off */
+    MDB_cursor *cursor;
+    struct chunk *chunk;
+    struct object *object;
 };
 
 /* What a disk_get is about: an object made of it, or each variant shown to job->peek; what a disk_load is
@@ -331,6 +329,7 @@ struct disk_txn {
 int disk_txn_begin(struct disk_txn *t, struct disk *d);
 int disk_txn_commit(struct disk_txn *t); /* ends it, well or not */
 void disk_txn_abort(struct disk_txn *t);
+void disk_show_content(struct disk *d); /* in the metrics, of a file just opened */
 /* Pages of everything in the file, free ones aside: read from the databases' own counters. */
 int disk_txn_live_pages(struct disk_txn *t, uint64_t *pages);
 
@@ -404,8 +403,6 @@ void disk_enter_trouble(struct disk *d, int rc);
 void disk_leave_trouble(struct disk *d); /* a commit went well */
 /* Close the file and open it, or a new one, in its place; with a reason, it is set aside before. */
 bool disk_reopen(struct disk *d, const char *set_aside_why);
-/* What can be done about the code at once: true when it is worth another try. */
-bool disk_repair(struct disk *d, int rc);
 /* Run `commit`, once more on a new file where the first is found damaged or gone. 0, or the LMDB code. */
 int disk_commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b);
 

@@ -43,6 +43,11 @@ static bool next_work(struct disk *d, uint64_t background_at_ms, enum disk_work 
 {
     uint64_t now = clock_mono_ms();
     *look_at_ms = background_at_ms;
+    if (d->is_damaged) {
+        d->is_damaged = false;
+        *work = WORK_REPAIR;
+        return true;
+    }
     if (d->purges_due) {
         *work = WORK_PURGES;
         return true;

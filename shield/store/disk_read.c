@@ -43,12 +43,10 @@ void disk_read_damage(struct disk *d, const char *why)
     if (atomic_exchange(&d->damage_told, true))
         return;
     log_error("store: %s: reading: %s", d->opt.path, why);
-    struct disk_damage_op *op = calloc(1, sizeof *op);
-    if (op != NULL) {
-        op->op.kind = OP_DAMAGE;
-        op->generation = d->generation;
-        tell_writer(d, &op->op);
-    }
+    pthread_mutex_lock(&d->lock);
+    d->is_damaged = true;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
 }
 
 int disk_read_rc(struct disk *d, int rc)
@@ -110,13 +108,18 @@ static int copy_piece(struct disk_read_txn *t, MDB_cursor *cursor, uint64_t id, 
 /* `stored` bytes of a chunk, in however many pieces they were written. */
 static int copy_chunk(struct disk_read_txn *t, uint64_t id, uint32_t index, uint32_t stored, struct chunk *c)
 {
-    MDB_cursor *cursor;
-    int err = disk_read_rc(t->d, mdb_cursor_open(t->txn, t->d->file.chunks, &cursor));
+    MDB_stat unused;
+    int rc = mdb_stat(t->txn, t->d->file.chunks,
+                      &unused); /* reads the root, which may break off, without a cursor */
+    if (rc == 0)
+        rc = mdb_cursor_open(t->txn, t->d->file.chunks, &t->cursor);
+    int err = disk_read_rc(t->d, rc);
     if (err != 0)
         return err;
     for (uint16_t piece = 0; err == 0 && c->len < stored; piece++)
-        err = copy_piece(t, cursor, id, index, piece, c);
-    mdb_cursor_close(cursor);
+        err = copy_piece(t, t->cursor, id, index, piece, c);
+    mdb_cursor_close(t->cursor);
+    t->cursor = NULL;
     return err == ERR_NOT_FOUND && c->len > 0 ? ERR_CORRUPT : err;
 }
 
@@ -126,19 +129,20 @@ static int read_chunk(struct disk_read_txn *t, uint64_t id, uint32_t index, uint
 {
     if (tail.len > len)
         return ERR_CORRUPT;
-    struct chunk *c = chunk_new(len);
+    struct chunk *c = t->chunk = chunk_new(len);
     if (c == NULL)
         return ERR_NOMEM;
     int err = copy_chunk(t, id, index, len - (uint32_t)tail.len, c);
     if (err == 0 && c->len + tail.len != len)
         err = ERR_CORRUPT;
     if (err != 0) {
-        chunk_unref(&c);
+        chunk_unref(&t->chunk);
         return err;
     }
     if (tail.len > 0)
         memcpy(c->data + c->len, tail.p, tail.len);
     c->len = len;
+    t->chunk = NULL;
     *out = c;
     return 0;
 }
@@ -217,13 +221,14 @@ static int build_object(struct disk_read_txn *t, const struct disk_get *job, uin
     if (!span_eq(m.head.key, job->key))
         return ERR_CORRUPT;
     struct stored_head *head = stored_head_new(&m.head);
-    struct object *o = head != NULL ? object_from_disk(head, m.length, m.chunk_bytes, id) : NULL;
-    if (o == NULL)
+    t->object = head != NULL ? object_from_disk(head, m.length, m.chunk_bytes, id) : NULL;
+    if (t->object == NULL)
         return ERR_NOMEM;
-    err = load_body(t, o, &m);
+    err = load_body(t, t->object, &m);
     if (err != 0)
-        object_unref(&o);
-    *out = o;
+        object_unref(&t->object);
+    *out = t->object;
+    t->object = NULL;
     return err;
 }
 

@@ -46,6 +46,10 @@ static int in_transaction(struct reading *r)
     if (disk_crash_faults(read_job, r)) {
         disk_read_damage(r->d, "a page of the file cannot be read");
         r->err = ERR_IO;
+        chunk_unref(&r->t.chunk);
+        object_unref(&r->t.object);
+        if (r->t.cursor != NULL)
+            mdb_cursor_close(r->t.cursor);
     }
     if (r->t.txn != NULL)
         mdb_txn_abort(r->t.txn);

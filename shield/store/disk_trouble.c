@@ -1,6 +1,7 @@
 #include "shield/store/disk_impl.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "common/check.h"
@@ -104,7 +105,6 @@ bool disk_reopen(struct disk *d, const char *set_aside_why)
     known.purge_number = MAX(known.purge_number, disk_purge_newest(d));
     forget_written(d); /* opening may find that it has to set the file aside, too */
     pthread_rwlock_wrlock(&d->file_lock);
-    d->generation++;
     disk_file_close(&d->file);
     int err = set_aside_why == NULL || disk_file_set_aside(d->opt.path, set_aside_why)
                   ? disk_file_open(&d->file, d->opt.path, d->opt.size_bytes, d->opt.readers, &known)
@@ -112,6 +112,9 @@ bool disk_reopen(struct disk *d, const char *set_aside_why)
     if (err == 0)
         atomic_store(&d->purge_floor, d->file.info.purge_floor);
     atomic_store(&d->damage_told, false);
+    pthread_mutex_lock(&d->lock);
+    d->is_damaged = false; /* that was about the file before */
+    pthread_mutex_unlock(&d->lock);
     pthread_rwlock_unlock(&d->file_lock);
     if (err != 0) {
         d->file.info = known;
@@ -119,6 +122,7 @@ bool disk_reopen(struct disk *d, const char *set_aside_why)
     }
     d->next_id = MAX(d->next_id, d->file.info.next_id);
     disk_file_sync_name(d->opt.path);
+    disk_show_content(d);
     return true;
 }
 
@@ -136,10 +140,14 @@ static bool move_in(struct disk *d)
         d->lock_fd = fd;
         d->behind_marked = false;
     }
-    return disk_reopen(d, NULL);
+    if (!disk_reopen(d, NULL))
+        return false;
+    log_error("store: %s: %s; a new one is begun", d->opt.path, trouble_text[TROUBLE_GONE]);
+    return true;
 }
 
-bool disk_repair(struct disk *d, int rc)
+/* What can be done about the code at once: true when it is worth another try. */
+static bool repair(struct disk *d, int rc)
 {
     if (disk_rc_is_damage(rc))
         return disk_reopen(d, mdb_strerror(rc));
@@ -148,8 +156,43 @@ bool disk_repair(struct disk *d, int rc)
     return rc == ENOENT && move_in(d);
 }
 
+struct committing {
+    struct disk *d;
+    int (*commit)(struct disk *d, struct batch *b);
+    struct batch *b;
+    int rc;
+};
+
+static void run_commit(void *ctx)
+{
+    struct committing *c = ctx;
+    c->rc = c->commit(c->d, c->b);
+}
+
+/* A page that cannot be read breaks LMDB off anywhere: then its environment is left as it is, lock and all,
+ * and nothing of it is used again. */
+static struct left_as_it_is {
+    struct left_as_it_is *next;
+    MDB_env *env;
+} * all_left; /* so that they are not taken for forgotten */
+
+static int survive_commit(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b)
+{
+    struct committing c = {.d = d, .commit = commit, .b = b};
+    if (!disk_crash_faults(run_commit, &c))
+        return c.rc;
+    struct left_as_it_is *left = calloc(1, sizeof *left);
+    if (left != NULL)
+        *left = (struct left_as_it_is){all_left, d->file.env};
+    pthread_rwlock_wrlock(&d->file_lock);
+    all_left = left;
+    d->file.env = NULL;
+    pthread_rwlock_unlock(&d->file_lock);
+    return MDB_PAGE_NOTFOUND;
+}
+
 int disk_commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct batch *b), struct batch *b)
 {
-    int rc = d->file.env != NULL || disk_reopen(d, NULL) ? commit(d, b) : MDB_PANIC;
-    return disk_repair(d, rc) && rc != MDB_PANIC ? commit(d, b) : rc;
+    int rc = d->file.env != NULL || disk_reopen(d, NULL) ? survive_commit(d, commit, b) : MDB_PANIC;
+    return repair(d, rc) && rc != MDB_PANIC ? survive_commit(d, commit, b) : rc;
 }

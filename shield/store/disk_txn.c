@@ -13,7 +13,10 @@ int disk_txn_begin(struct disk_txn *t, struct disk *d)
     if (d->file.env == NULL)
         return MDB_PANIC;
     int rc = disk_file_is_there(&d->file, d->opt.path); /* else it would be written for nobody */
-    return rc == 0 ? mdb_txn_begin(d->file.env, NULL, 0, &t->txn) : rc;
+    if (rc == 0)
+        rc = mdb_txn_begin(d->file.env, NULL, 0, &t->txn);
+    uint64_t unused;
+    return rc == 0 ? disk_txn_live_pages(t, &unused) : rc; /* what cannot be read breaks off here, mostly */
 }
 
 static void txn_free(struct disk_txn *t)
@@ -73,6 +76,17 @@ static void show(struct disk *d, uint64_t pages, uint64_t objects)
     metric_move(d->metrics, STORE_OBJECTS, (int64_t)(objects - d->objects));
     d->live_bytes = bytes;
     d->objects = objects;
+}
+
+void disk_show_content(struct disk *d)
+{
+    struct disk_txn t;
+    uint64_t pages;
+    MDB_stat stat;
+    if (disk_txn_begin(&t, d) == 0 && disk_txn_live_pages(&t, &pages) == 0 &&
+        mdb_stat(t.txn, d->file.meta, &stat) == 0)
+        show(d, pages, stat.ms_entries);
+    disk_txn_abort(&t);
 }
 
 int disk_txn_commit(struct disk_txn *t)

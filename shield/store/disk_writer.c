@@ -75,10 +75,6 @@ static void free_op(struct disk *d, struct disk_op *op)
         free(drop);
         return;
     }
-    case OP_DAMAGE:
-        atomic_store(&d->damage_told, false); /* if nothing came of it, the next who meets it tells again */
-        free(container_of(op, struct disk_damage_op, op));
-        return;
     }
 }
 
@@ -135,16 +131,6 @@ static void batch_failed(struct disk *d, struct batch *b)
 
 /* ---- the thread ---- */
 
-static bool asks_for_repair(const struct disk *d, const struct batch *b)
-{
-    for (uint32_t i = 0; i < b->n; i++) {
-        const struct disk_op *op = b->items[i].op;
-        if (op->kind == OP_DAMAGE && container_of(op, struct disk_damage_op, op)->generation == d->generation)
-            return true;
-    }
-    return false;
-}
-
 static void write_purges(struct disk *d)
 {
     disk_purges_take(d);
@@ -178,8 +164,6 @@ static void write_batch(struct disk *d, struct batch *b)
         batch_failed(d, b);
         return;
     }
-    if (asks_for_repair(d, b))
-        disk_reopen(d, "a page of it is damaged");
     if (!catch_up_with_purges(d)) {
         batch_failed(d, b);
         return;
@@ -213,7 +197,7 @@ static int delete_leftovers(struct disk_txn *t, uint32_t *deleted)
 /* Leftovers of an earlier process, bodies that no one reads any more, what is above the limit since it was
  * lowered. In trouble, the commit itself is the work: it tells whether writing is possible again, and whether
  * there is room for more than itself. */
-static int tidy(struct disk *d, uint64_t *next_ms)
+static int tidy(struct disk *d)
 {
     struct disk_txn t;
     uint32_t deleted = 0;
@@ -232,27 +216,27 @@ static int tidy(struct disk *d, uint64_t *next_ms)
         disk_txn_abort(&t);
     else
         rc = disk_txn_commit(&t);
-    uint64_t now = clock_mono_ms();
-    *next_ms = now + (worked ? TIDY_MS : WATCH_MS);
+    d->tidy_at_ms = clock_mono_ms() + (worked ? TIDY_MS : WATCH_MS);
     return rc;
+}
+
+static int tidy_and_sweep(struct disk *d, struct batch *unused)
+{
+    (void)unused;
+    int rc = tidy(d);
+    return rc == 0 ? disk_sweep(d) : rc;
 }
 
 /* Gives the time of the next call. */
 static uint64_t background(struct disk *d)
 {
-    uint64_t next_ms = UINT64_MAX;
-    if (d->file.env == NULL)
-        disk_reopen(d, NULL);
     if (!catch_up_with_purges(d))
         return d->retry_at_ms;
-    int rc = tidy(d, &next_ms);
-    if (rc == 0)
-        rc = disk_sweep(d);
+    int rc = disk_commit_on_file(d, tidy_and_sweep, NULL);
     if (rc == 0) {
         disk_leave_trouble(d);
-        return next_ms;
+        return d->tidy_at_ms;
     }
-    disk_repair(d, rc);
     disk_enter_trouble(d, rc);
     return d->retry_at_ms;
 }
@@ -273,6 +257,10 @@ void *disk_writer_main(void *disk)
     uint64_t background_ms = clock_mono_ms() + TIDY_MS;
     for (;;) {
         switch (disk_queue_wait(d, &d->batch, background_ms)) {
+        case WORK_REPAIR:
+            if (!disk_reopen(d, "a page of it is damaged"))
+                disk_enter_trouble(d, MDB_CORRUPTED);
+            break;
         case WORK_PURGES:
             write_purges(d);
             break;

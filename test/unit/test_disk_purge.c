@@ -82,9 +82,11 @@ static int take(void *ctx, const struct purge_record *r)
     return 0;
 }
 
+/* Its texts are good until the next call. */
 static struct loaded load(struct rig *r)
 {
-    struct loaded all = {0};
+    static struct loaded all;
+    all.n = 0;
     assert_int_equal(disk_purge_load(r->disk, take, &all), 0);
     return all;
 }

@@ -530,36 +530,48 @@ static void bad_tree_pages_are_met_while_running(void **state)
     object_unref(&o);
 }
 
+static bool die(void *ctx, uint64_t key_hash, uint64_t disk_id)
+{
+    abort(); /* as LMDB does on a page that it does not understand */
+}
+
 static int die_in_a_store_thread(struct rig *r)
 {
-    signal(SIGBUS, SIG_DFL); /* the test frame's would not let it die */
+    signal(SIGABRT, SIG_DFL); /* the test frame's would not let it die */
+    r->opt.size_bytes = 2 << 20;
+    r->opt.may_evict = die;
     rig_open(r);
-    rig_store(r, &(struct thing){.key = "k", .bytes = 100000});
-    rig_settle();
-    int fd = open(rig_path(r, "data.mdb"), O_RDWR);
-    if (ftruncate(fd, 8192) != 0) /* reading the map beyond is a SIGBUS */
-        return 1;
-    rig_store(r, &(struct thing){.key = "k", .bytes = 100000});
-    rig_settle();
+    for (unsigned i = 0; i < 100; i++) {
+        struct thing t = numbered(i, 100000);
+        rig_store(r, &t);
+        rig_settle();
+    }
     return 2;
 }
 
-/* A reader lives through it, and the store goes on in a new file. */
+/* Reading the map beyond the end of the file is a SIGBUS. */
+static void cut_to_meta_pages(struct rig *r)
+{
+    int fd = open(rig_path(r, "data.mdb"), O_RDWR);
+    assert_int_equal(ftruncate(fd, 8192), 0);
+    close(fd);
+}
+
+/* Whoever meets it lives through it, and the store goes on in a new file. */
 static void a_page_that_cannot_be_read_sets_the_file_aside(void **state)
 {
     struct rig *r = *state;
     struct thing t = {.key = "k", .bytes = 3 << 20};
     struct chunk *c;
-    int err, fd;
+    int err;
     rig_open(r);
     rig_store(r, &t);
     rig_settle();
     struct object *o = rig_get(r, "k", &err);
     assert_non_null(o);
-    fd = open(rig_path(r, "data.mdb"), O_RDWR);
-    assert_int_equal(ftruncate(fd, 8192), 0);
-    close(fd);
-    assert_int_equal(rig_load(r, o, 5, &c), ERR_IO);
+    cut_to_meta_pages(r);
+    err = rig_load(r, o, 5, &c);
+    assert_true(err == ERR_IO || err == ERR_NOT_FOUND); /* the writer may have met it before */
     rig_until(is_set_aside, r);
     object_unref(&o);
     rig_store(r, &t);
@@ -568,10 +580,31 @@ static void a_page_that_cannot_be_read_sets_the_file_aside(void **state)
     assert_false(rig_has_file(r, "shield.crashed"));
 }
 
+static void a_page_that_cannot_be_read_for_a_commit_sets_it_aside(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "k", .bytes = 3 << 20};
+    rig_open(r);
+    rig_store(r, &t);
+    rig_settle();
+    cut_to_meta_pages(r);
+    while (!is_set_aside(r)) {
+        rig_store(r, &t);
+        rig_settle();
+    }
+    rig_store(r, &t);
+    rig_settle();
+    rig_expect(r, &t);
+    assert_null(disk_trouble(r->disk));
+    rig_reopen(r);
+    rig_expect(r, &t);
+    assert_false(rig_has_file(r, "shield.crashed"));
+}
+
 static void a_death_in_the_file_sets_it_aside_next_time(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(rig_in_child(r, die_in_a_store_thread), 1000 + SIGBUS);
+    assert_int_equal(rig_in_child(r, die_in_a_store_thread), 1000 + SIGABRT);
     assert_true(rig_has_file(r, "shield.crashed"));
     rig_open(r);
     assert_false(rig_has_file(r, "shield.crashed"));
@@ -640,6 +673,7 @@ int main(void)
         T(a_cut_file_is_survived),
         T(bad_tree_pages_are_met_while_running),
         T(a_page_that_cannot_be_read_sets_the_file_aside),
+        T(a_page_that_cannot_be_read_for_a_commit_sets_it_aside),
         T(a_death_in_the_file_sets_it_aside_next_time),
         T(a_second_process_is_told_who_has_it),
         T(a_bad_directory_is_an_error),

@@ -76,7 +76,7 @@ uint64_t disk_purge_newest(const struct disk *d)
 /* ---- reading ---- */
 
 /* All that is in the log goes into `sums`, what is not about to be forgotten to `take`. */
-static int each_record(const struct disk_file *f, MDB_txn *txn, uint64_t floor,
+static int each_record(MDB_dbi purges, uint64_t seed, MDB_txn *txn, uint64_t floor,
                        int (*take)(void *ctx, const struct purge_record *r), void *ctx,
                        struct disk_info *sums)
 {
@@ -84,12 +84,12 @@ static int each_record(const struct disk_file *f, MDB_txn *txn, uint64_t floor,
     MDB_val key, value;
     struct purge_record r;
     uint64_t sum;
-    int err = 0, rc = mdb_cursor_open(txn, f->purges, &c);
+    int err = 0, rc = mdb_cursor_open(txn, purges, &c);
     if (rc != 0)
         return disk_err_of_rc(rc);
     while (err == 0 && (rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0) {
         err = disk_purge_decode((struct span){value.mv_data, value.mv_size},
-                                (struct span){key.mv_data, key.mv_size}, f->info.seed, &r, &sum);
+                                (struct span){key.mv_data, key.mv_size}, seed, &r, &sum);
         if (err != 0)
             break;
         sums->purges++;
@@ -105,8 +105,9 @@ static int each_record(const struct disk_file *f, MDB_txn *txn, uint64_t floor,
 bool disk_purges_verify(struct disk_file *f, MDB_txn *txn)
 {
     struct disk_info sums = {0};
-    return each_record(f, txn, 0, NULL, NULL, &sums) == 0 && sums.purges == f->info.purges &&
-           sums.purges_sum == f->info.purges_sum && sums.purge_number <= f->info.purge_number;
+    return each_record(f->purges, f->info.seed, txn, 0, NULL, NULL, &sums) == 0 &&
+           sums.purges == f->info.purges && sums.purges_sum == f->info.purges_sum &&
+           sums.purge_number <= f->info.purge_number;
 }
 
 int disk_purge_load(struct disk *d, int (*take)(void *ctx, const struct purge_record *r), void *ctx)
@@ -116,7 +117,7 @@ int disk_purge_load(struct disk *d, int (*take)(void *ctx, const struct purge_re
     pthread_rwlock_rdlock(&d->file_lock);
     int err = ERR_IO;
     if (d->file.env != NULL && mdb_txn_begin(d->file.env, NULL, MDB_RDONLY, &txn) == 0) {
-        err = each_record(&d->file, txn, atomic_load(&d->purge_floor), take, ctx, &sums);
+        err = each_record(d->file.purges, d->seed, txn, atomic_load(&d->purge_floor), take, ctx, &sums);
         mdb_txn_abort(txn);
     }
     pthread_rwlock_unlock(&d->file_lock);

@@ -240,6 +240,14 @@ static void put_validators(struct buf *out, const struct forward_request *r)
         put_line(out, "If-Modified-Since", r->last_modified);
 }
 
+/* As it is keyed: an answer that shows it would else be one client's spelling, for everybody. */
+static void put_host(struct buf *out, struct span host)
+{
+    buf_put_lit(out, "Host: ");
+    policy_put_host(out, host);
+    buf_put_lit(out, "\r\n");
+}
+
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
     REQUIRE(!r->resumes || is_validation(r));
@@ -248,7 +256,7 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
     buf_put_lit(out, " ");
     policy_put_path(out, r->path_query);
     buf_put_lit(out, " HTTP/1.1\r\n");
-    put_line(out, "Host", r->host);
+    put_host(out, r->host);
     put_client_fields(out, cfg, r);
     put_keyed_fields(out, cfg, r);
     /* none at all would accept any coding: RFC 9110 section 12.5.3 */

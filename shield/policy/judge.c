@@ -79,12 +79,14 @@ static bool is_understood_status(int status)
 }
 
 /* What the fault was may be in fields that no key tells apart, a long one say: an answer to one request,
- * whatever lifetime the origin gives to it. RFC 6585 forbids to store 428, 429 and 431. */
+ * whatever lifetime the origin gives to it; who may ask, or what is acceptable, is one client's too. RFC 6585
+ * forbids to store 428, 429, 431 and 511. */
 static bool blames_the_request(int status)
 {
     switch (status) {
     case 400:
-    case 408:
+    case 401:
+    case 406 ... 408:
     case 411 ... 413:
     case 415 ... 417:
     case 421:
@@ -93,6 +95,7 @@ static bool blames_the_request(int status)
     case 428:
     case 429:
     case 431:
+    case 511:
         return true;
     default:
         return false;

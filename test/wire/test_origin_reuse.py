@@ -184,9 +184,9 @@ def test_what_only_a_condition_or_a_range_may_bring_is_502(rig, raw, asked):
     rig.is_not_kept(target)
 
 
-@pytest.mark.parametrize("status", [400, 408, 411, 412, 413, 415, 416, 417, 421, 425, 426, 428, 429, 431])
+@pytest.mark.parametrize("status", [400, 401, 406, 407, 408, 411, 412, 413, 415, 416, 417, 421, 425, 426, 428, 429, 431, 511])
 def test_a_fault_of_one_request_is_nobody_elses(rig, status):
-    """RFC 6585 for 428, 429 and 431; for the others what nobody's key tells apart may have been the fault."""
+    """RFC 6585 for 428, 429, 431 and 511; for the others what nobody's key tells apart may have been the fault."""
     target, answer = rig.play(head(f"HTTP/1.1 {status} Your fault".encode()))
     assert (answer.status, answer.body) == (status, b"body")
     rig.is_not_kept(target)

@@ -111,7 +111,7 @@ def test_a_fat_get_is_its_own_clients_alone(rig, method, fields, chunked):
 
 # errors that one client causes
 
-FAULTS = [400, 408, 411, 412, 413, 415, 416, 417, 421, 425, 426, 428, 429, 431]
+FAULTS = [400, 401, 406, 407, 408, 411, 412, 413, 415, 416, 417, 421, 425, 426, 428, 429, 431, 511]
 
 
 @pytest.mark.parametrize("status, lifetime", [(status, lifetime) for status in FAULTS for lifetime in (None, "max-age=60", "public, s-maxage=60")] +

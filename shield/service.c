@@ -26,6 +26,7 @@ struct service {
     struct config *first_config; /* the store keeps to this one's key rules */
     const struct cli *cli;
     struct disk *disk;
+    struct admission *admission;
     struct cache *cache;
     struct h1_shared clients;
     struct purge_log *purges;
@@ -253,7 +254,10 @@ static int open_store(struct service *s)
         log_error("store: %s: %s", cfg->store_path, err_text(err));
         return err;
     }
-    cache_set_disk(s->cache, s->disk, disk_seed(s->disk));
+    s->admission = admission_new(cfg->store_admit_keys);
+    if (s->admission == NULL)
+        return ERR_NOMEM;
+    cache_set_disk(s->cache, s->disk, s->admission, disk_seed(s->disk));
     return 0;
 }
 
@@ -314,6 +318,7 @@ static int make_workers(struct service *s)
                                          .gates = s->gates,
                                          .cache = s->cache,
                                          .disk = s->disk,
+                                         .admission = s->admission,
                                          .clients = &s->clients,
                                          .purges = s->purges,
                                          .purger = s->purger,
@@ -433,6 +438,7 @@ static void finish(struct service *s)
     purger_free(&s->purger);
     purge_log_free(&s->purges);
     cache_free(&s->cache);
+    admission_free(&s->admission);
     address_limits_free(&s->clients.addresses);
     free(s->workers);
     config_unref(&s->first_config);

@@ -41,6 +41,7 @@ int worker_init(struct worker *w, const struct worker_options *o)
                                      .n_loops = o->n_loops,
                                      .pool = &w->pool,
                                      .disk = o->disk,
+                                     .admission = o->admission,
                                      .purges = o->purges,
                                      .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);

@@ -27,6 +27,7 @@ struct worker_options {
     struct gate **gates;
     struct cache *cache;
     struct disk *disk;
+    struct admission *admission; /* NULL without a disk */
     struct h1_shared *clients;
     struct purge_log *purges;
     struct purger *purger;

@@ -195,6 +195,15 @@ static json_t *json_error(int err)
     return json_stringn(text, n);
 }
 
+/* Requests for the key that are remembered, and with which one it goes to disk. */
+static json_t *json_admission(const struct explain *e)
+{
+    if (!e->seen.counts_requests)
+        return json_null();
+    return json_pack("{s:I,s:I}", "asked", (json_int_t)e->seen.asked, "after",
+                     (json_int_t)e->route->admit_after);
+}
+
 static json_t *json_remembered(const struct cache_seen *s)
 {
     static const char *const names[MARK_KINDS] = {
@@ -318,13 +327,13 @@ json_t *explain_show(const struct explain *e)
     const struct cache_seen *s = &e->seen;
     struct would w = would(e);
     const struct config_origin *origin = &e->config->origins[e->route->origin];
-    return json_pack("{s:o,s:o,s:o,s:s?,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "now",
+    return json_pack("{s:o,s:o,s:o,s:s?,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "now",
                      json_time(s->now_ms), "method", admin_json_bytes(e->head.method_text), "url",
                      admin_json_bytes(e->head.target), "route", e->route->name, "origin", origin->name, "key",
                      json_key(buf_span(&e->key)), "sorted", json_sorted(&e->verdict), "would", w.what, "why",
                      w.why, "status", w.status != 0 ? json_integer(w.status) : json_null(), "retry_after_s",
                      s->choice.retry_after_s > 0 ? json_integer(s->choice.retry_after_s) : json_null(),
-                     "remembered", json_remembered(s), "varies_on", json_varies_on(s), "variants",
-                     json_variants(e), "left_out", (json_int_t)(s->left_out + e->records_left_out), "flights",
-                     json_flights(e));
+                     "remembered", json_remembered(s), "admission", json_admission(e), "varies_on",
+                     json_varies_on(s), "variants", json_variants(e), "left_out",
+                     (json_int_t)(s->left_out + e->records_left_out), "flights", json_flights(e));
 }

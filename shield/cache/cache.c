@@ -317,6 +317,30 @@ static void forget_purged_mark(struct cache *c, struct shard *s, struct entry *e
         e->mark_number = number;
 }
 
+/* Counts the request for its key, once however often it asks, where its route wants to know. Gives how many
+ * there are now. */
+static uint32_t note_request(struct cache *c, const struct cache_question *q)
+{
+    bool forgot;
+    if (!cache_counts(c, q->what.route))
+        return 0;
+    if (q->looked || q->only_new)
+        return admission_asked(c->admission, q->what.key_hash);
+    uint32_t before = admission_note(c->admission, q->what.key_hash, &forgot);
+    if (forgot)
+        metric_limit(q->env->loop->metrics, ADMIT_KEYS);
+    return before + 1;
+}
+
+/* Under the lock, so that nothing takes its place before it is in the store's queue: a hit on what is in
+ * memory alone, since its key was not asked for often enough, or the store was busy or in trouble. */
+static void keep_on_disk(struct cache *c, const struct cache_question *q, struct object *o, uint32_t asked)
+{
+    bool is_admitted = !cache_counts(c, q->what.route) || asked >= q->what.route->admit_after;
+    if (is_admitted && flight_may_be_on_disk(q->env->loop->config, object_length(o)))
+        disk_keep(c->disk, o);
+}
+
 /* Everything that is decided under the lock, and done at once. Gives a flight to launch, or NULL. */
 static struct flight *decide(struct cache *c, struct shard *s, const struct cache_question *q,
                              struct cache_reply *out, struct variant **purged)
@@ -341,6 +365,8 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     uint32_t epoch = *epoch_of(c, q->what.key_hash);
     struct entry *e = shard_find(s, q->what.key_hash, q->what.key);
     struct response_facts facts;
+    uint32_t n_asked = note_request(c, q);
+    asked.unadmitted = n_asked > 1 && n_asked <= q->what.route->admit_after;
     *purged = take_purged(c, e, asked.now_ms);
     forget_purged_mark(c, s, e, asked.now_ms);
     struct object *stored =
@@ -351,6 +377,8 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
     choice_make(&asked, e, known, &choice);
     if (choice.kind == CHOICE_FETCH)
         launch = join_or_start(c, s, q, &asked, e, stored, known, &choice);
+    if (choice.kind == CHOICE_HIT && c->disk != NULL)
+        keep_on_disk(c, q, stored, n_asked);
     put_reply(q, &choice, stored, out);
     out->epoch = epoch;
     if (choice.refreshes)
@@ -729,9 +757,10 @@ void cache_free(struct cache **slot)
     free(c);
 }
 
-void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed)
+void cache_set_disk(struct cache *c, struct disk *d, struct admission *admission, uint64_t seed)
 {
     c->disk = d;
+    c->admission = admission;
     c->seed = seed;
 }
 

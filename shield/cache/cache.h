@@ -21,8 +21,9 @@ struct flight_table cache_flight_table(struct cache *c);
 /* For disk_options.may_evict, with the cache as ctx. */
 bool cache_may_evict(void *cache, uint64_t key_hash, uint64_t disk_id);
 
-/* Once, before any loop runs: behind it stands `d`, whose file has its own seed. */
-void cache_set_disk(struct cache *c, struct disk *d, uint64_t seed);
+/* Once, before any loop runs: behind it stands `d`, whose file has its own seed; requests are counted in
+ * `admission`, or not where that is NULL. */
+void cache_set_disk(struct cache *c, struct disk *d, struct admission *admission, uint64_t seed);
 /* The same: what is found is held against `log`. */
 void cache_set_purges(struct cache *c, struct purge_log *log);
 struct ram *cache_ram(struct cache *c);
@@ -46,7 +47,7 @@ struct cache_question {
     bool may_join; /* false: Authorization and the like; answered from the store or CACHE_ALONE */
     enum pass_reason why_alone; /* without may_join */
     bool only_stored;           /* answered from what is stored, or ERR_NOT_STORED */
-    bool looked;                /* with only_stored: the disk had nothing a moment ago */
+    bool looked;                /* it has asked before: with only_stored, the disk had nothing a moment ago */
     bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
 };
 

@@ -11,6 +11,7 @@ struct cache {
     struct shard shards[SHARDS];
     struct ram *ram;
     struct disk *disk;
+    struct admission *admission;
     struct purge_log *purges; /* NULL: nothing is ever purged */
     uint64_t seed;
     _Atomic uint64_t flights;
@@ -20,6 +21,12 @@ struct cache {
 static inline struct shard *shard_of(struct cache *c, uint64_t hash)
 {
     return &c->shards[hash % SHARDS];
+}
+
+/* Whether it matters how often a key was asked for. */
+static inline bool cache_counts(const struct cache *c, const struct config_route *route)
+{
+    return c->admission != NULL && route->admit_after > 1;
 }
 
 /* Under the shard's lock, and where no purge has overtaken it: the flight that a request with `head` would

@@ -4,13 +4,16 @@
 #include "shield/policy/conditional.h"
 #include "shield/policy/stale.h"
 
-static enum miss_reason why_missed(const struct entry *e, const struct response_facts *stored, int64_t now_ms)
+static enum miss_reason why_missed(const struct choice_question *q, const struct entry *e,
+                                   const struct response_facts *stored)
 {
-    if (stored != NULL && facts_reusable(stored, now_ms))
+    if (stored != NULL && facts_reusable(stored, q->now_ms))
         return MISSED_REQUEST;
     if (stored != NULL)
         return stored->flags & FACT_NO_CACHE ? MISSED_NO_CACHE : MISSED_EXPIRED;
-    return e != NULL && e->variants != NULL ? MISSED_VARY : MISSED_ABSENT;
+    if (e != NULL && e->variants != NULL)
+        return MISSED_VARY;
+    return q->unadmitted ? MISSED_UNADMITTED : MISSED_ABSENT;
 }
 
 static enum miss_reason why_not_joined(enum pass_reason why_alone)
@@ -142,7 +145,7 @@ void choice_make(const struct choice_question *q, const struct entry *e, const s
         return;
     }
     *out = (struct choice){
-        .kind = CHOICE_FETCH, .uses_stored = stored != NULL, .reason = why_missed(e, stored, q->now_ms)};
+        .kind = CHOICE_FETCH, .uses_stored = stored != NULL, .reason = why_missed(q, e, stored)};
     bool stale_welcome = may_serve && choice_welcomes_stale(q->route, stored, wish, q->now_ms);
     choose_beyond_hit(q, e, stored, stale_welcome, out);
 }

@@ -20,6 +20,7 @@ struct choice_question {
     bool may_join, only_new, only_stored, wants_range; /* as in cache_question and flight_waiter */
     bool may_look;              /* with only_stored: there is a disk, and it was not asked a moment ago */
     enum pass_reason why_alone; /* without may_join */
+    bool unadmitted;            /* it was asked for before, and not often enough for the disk */
     uint64_t mono_ms;           /* for what is remembered */
     int64_t now_ms;             /* for what is stored */
     double chance;              /* in (0, 1], for an early refresh; 1: never before its time */

@@ -99,7 +99,10 @@ void cache_look(struct cache *c, const struct cache_look *look, struct buf *scra
         .now_ms = clock_wall_ms(),
         .chance = 1,
     };
-    *out = (struct cache_seen){.now_ms = q.now_ms};
+    *out = (struct cache_seen){.now_ms = q.now_ms, .counts_requests = cache_counts(c, look->route)};
+    if (out->counts_requests)
+        out->asked = admission_asked(c->admission, look->key_hash);
+    q.unadmitted = out->asked > 0 && out->asked < look->route->admit_after;
     pthread_mutex_lock(&s->lock);
     struct entry *e = shard_find(s, look->key_hash, look->key);
     if (e != NULL) {

@@ -20,12 +20,14 @@ struct cache_look {
 
 struct cache_seen {
     struct choice choice;
-    bool joins;          /* CHOICE_FETCH: a flight is there */
-    bool is_refreshed;   /* a refresh that is due is under way already */
-    bool asks_disk;      /* the fetch would begin there */
-    bool validates;      /* CHOICE_FETCH: the origin would be asked about what is stored */
-    int64_t now_ms;      /* that was reckoned with */
-    enum mark_kind mark; /* what is remembered of the key, while it is */
+    bool joins;           /* CHOICE_FETCH: a flight is there */
+    bool is_refreshed;    /* a refresh that is due is under way already */
+    bool asks_disk;       /* the fetch would begin there */
+    bool validates;       /* CHOICE_FETCH: the origin would be asked about what is stored */
+    int64_t now_ms;       /* that was reckoned with */
+    bool counts_requests; /* the route's admit_after makes a difference */
+    uint32_t asked;       /* then: requests for the key so far */
+    enum mark_kind mark;  /* what is remembered of the key, while it is */
     int mark_err;
     uint64_t mark_left_ms;
     bool names_known;

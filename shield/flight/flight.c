@@ -457,6 +457,11 @@ bool flight_is_stored(const struct flight *f)
     return f->kept;
 }
 
+bool flight_is_stored_to_last(const struct flight *f)
+{
+    return f->kept_to_last;
+}
+
 void flight_set_on_room(struct flight *f, void (*on_room_cb)(void *ctx), void *ctx)
 {
     f->on_room = on_room_cb;

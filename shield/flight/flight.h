@@ -24,6 +24,7 @@
 #include "shield/policy/forward.h"
 #include "shield/policy/judge.h"
 #include "shield/purge/purge_log.h"
+#include "shield/store/admission.h"
 #include "shield/store/disk.h"
 #include "shield/store/object.h"
 
@@ -119,8 +120,9 @@ struct flight_env {
     struct loop **loops; /* all workers */
     unsigned n_loops;
     struct upstream_pool *pool;
-    struct disk *disk;        /* NULL: memory only */
-    struct purge_log *purges; /* NULL: nothing is ever purged */
+    struct disk *disk;           /* NULL: memory only */
+    struct admission *admission; /* how often keys were asked for; NULL: that does not matter */
+    struct purge_log *purges;    /* NULL: nothing is ever purged */
     struct flight_table table;
     struct list_node running;   /* this loop's flights */
     uint64_t told_until_ms[64]; /* by key hash: the log has been told of a suspicious answer, which will do */
@@ -141,6 +143,9 @@ struct flight *flight_new(struct flight_env *env, const struct flight_request *r
 void flight_launch(struct flight *f);
 /* Drop a flight that was never launched. */
 void flight_discard(struct flight **slot);
+
+/* Whether an object of so many bytes is one for the disk: store.object_max. */
+bool flight_may_be_on_disk(const struct config *cfg, uint64_t length);
 
 /* Whether all bodies in the air have reached flight.max_bytes_total: no new fetch is started then, and those
  * that run hold a chunk each at most. flight_limit_bytes counts it. Any thread. */
@@ -193,6 +198,9 @@ bool flight_is_stale(const struct flight *f); /* the origin gave no answer: what
 bool flight_came_from_disk(const struct flight *f);
 bool flight_was_resumed(const struct flight *f); /* its body broke off, and has been gone on with; any time */
 bool flight_is_stored(const struct flight *f);   /* the object goes to the store */
+/* The same, but where there is a disk, to disk: what is told to be stored must outlive the process once
+ * nothing is pending (DESIGN.md section 2). */
+bool flight_is_stored_to_last(const struct flight *f);
 
 /* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the
  * flight's loop when more may be written. */

@@ -49,6 +49,7 @@ struct flight {
     struct object *freshened;     /* what.stored with the fields of the HEAD's answer */
     bool storing;                 /* the object is to be kept: in memory, on disk, or both */
     bool filling_disk;            /* the store takes its chunks */
+    bool unadmitted;              /* it does not, since the key was not asked for often enough */
     bool attached;                /* in the table */
     struct loop_timer hold_timer; /* looks whether the store has caught up */
     bool deferred;                /* the news wait for the end of a small body; see settle */
@@ -76,7 +77,7 @@ struct flight {
     uint64_t announced_length;
     struct span withheld; /* the leader's alone */
     uint32_t retry_after_s;
-    bool validated, from_disk, stale, kept;
+    bool validated, from_disk, stale, kept, kept_to_last;
 
     _Atomic uint64_t purge_number; /* when the origin was asked; FLIGHT_UNNUMBERED before */
     atomic_bool asked;             /* the origin: from here on whoever joins is collapsed */

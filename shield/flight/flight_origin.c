@@ -71,6 +71,7 @@ static void settle(struct flight *f)
     const struct verdict *v = &f->verdict;
     struct flight_table *t = &f->env->table;
     f->kept = f->storing;
+    f->kept_to_last = f->storing && (f->env->disk == NULL || f->filling_disk);
     if (f->shared) {
         bool joinable = v->use == USE_SHARE; /* what is not kept: until its first chunk leaves memory */
         if (!joinable)

@@ -21,19 +21,28 @@ static uint64_t ram_object_max(const struct config *cfg)
     return cfg->store_object_max > 0 ? MIN(cfg->store_object_max, cfg->store_ram) : cfg->store_ram / 4;
 }
 
-static uint64_t disk_object_max(const struct config *cfg)
-{
-    return cfg->store_object_max > 0 ? cfg->store_object_max : cfg->store_size / 4;
-}
-
 static bool fits_ram(const struct flight *f, uint64_t length)
 {
     return length <= ram_object_max(f->env->loop->config);
 }
 
+bool flight_may_be_on_disk(const struct config *cfg, uint64_t length)
+{
+    return length <= (cfg->store_object_max > 0 ? cfg->store_object_max : cfg->store_size / 4);
+}
+
 static bool fits_disk(const struct flight *f, uint64_t length)
 {
-    return f->env->disk != NULL && length <= disk_object_max(f->env->loop->config);
+    return f->env->disk != NULL && flight_may_be_on_disk(f->env->loop->config, length);
+}
+
+/* The key has been asked for often enough, everyone counted who has joined this flight (store.admit_after).
+ */
+static bool is_admitted(const struct flight *f)
+{
+    uint64_t after = f->what.route->admit_after;
+    return after <= 1 || f->env->admission == NULL ||
+           admission_asked(f->env->admission, f->what.key_hash) >= after;
 }
 
 /* ---- heads ---- */
@@ -112,10 +121,13 @@ static bool judge_allows_storing(const struct flight *f)
            (f->verdict.use == USE_SHARE || f->verdict.use == USE_VALIDATE || f->verdict.is_kept);
 }
 
-static void too_large(struct flight *f)
+/* No tier takes it: it is too large for any, or for memory, and the disk is not for it yet. That is not
+ * remembered: the next request may be the one that admits it. */
+static void kept_nowhere(struct flight *f)
 {
-    metric_limit(f->env->loop->metrics, OBJECT_MAX);
-    f->verdict.reason = UNCACHEABLE_TOO_LARGE;
+    if (!f->unadmitted)
+        metric_limit(f->env->loop->metrics, OBJECT_MAX);
+    f->verdict.reason = f->unadmitted ? UNCACHEABLE_UNADMITTED : UNCACHEABLE_TOO_LARGE;
     f->storing = false;
 }
 
@@ -128,11 +140,14 @@ static void choose_place(struct flight *f, uint64_t length)
     }
     uint64_t least = length == LENGTH_UNKNOWN ? 0 : length;
     bool in_ram = fits_ram(f, least), on_disk = fits_disk(f, least);
-    f->filling_disk = on_disk && disk_fill_begin(f->env->disk, f->object) == 0;
+    f->unadmitted = on_disk && !is_admitted(f);
+    if (f->unadmitted)
+        metric_limit(f->env->loop->metrics, ADMIT_AFTER);
+    f->filling_disk = on_disk && !f->unadmitted && disk_fill_begin(f->env->disk, f->object) == 0;
     if (!in_ram)
         object_set_resident(f->object, false);
     if (!in_ram && !f->filling_disk)
-        too_large(f);
+        kept_nowhere(f);
 }
 
 /* What is not stored with the response, and not shared either, still goes to whom it was fetched for. */
@@ -315,15 +330,19 @@ void flight_go_on_storing(struct flight *f)
         leave_memory(f);
     if (!object_is_resident(f->object) && !f->filling_disk) {
         if (!too_much)
-            too_large(f);
+            kept_nowhere(f);
         flight_start_pacing(f);
     }
 }
 
 static void put_renewed_head(struct flight *f, struct object *o)
 {
-    if (f->env->disk != NULL && (object_flags(o) & (OBJECT_ON_DISK | OBJECT_STORING)))
+    if (f->env->disk == NULL)
+        return;
+    if (object_flags(o) & (OBJECT_ON_DISK | OBJECT_STORING))
         disk_put_head(f->env->disk, o);
+    else if (fits_disk(f, object_length(o)) && is_admitted(f))
+        disk_keep(f->env->disk, o);
 }
 
 void flight_finish_storing(struct flight *f)

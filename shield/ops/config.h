@@ -109,7 +109,7 @@ struct config_route {
     int64_t ttl_ms, ttl_min_ms, ttl_max_ms, ttl_default_ms, edge_ttl_ms;
     struct config_status_ttl *ttl_by_status;
     uint32_t n_ttl_by_status;
-    uint64_t early_refresh, ttl_jitter;
+    uint64_t early_refresh, ttl_jitter, admit_after;
     struct {
         int64_t while_revalidate_ms, if_error_ms; /* -1: what the response says */
         uint64_t if_disconnected_ms, if_overloaded_ms;
@@ -153,6 +153,7 @@ struct config {
 
     char *store_path; /* "": memory only */
     uint64_t store_size, store_ram;
+    uint64_t store_admit_after, store_admit_keys;
     uint64_t store_keep_purges_ms;
     uint64_t store_object_max; /* 0: a quarter of the tier that would hold it */
 

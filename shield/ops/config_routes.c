@@ -100,7 +100,7 @@ const char *config_route_excludes(const struct directive *d, const struct config
 {
     static const char *const own[] = {"redirect.", "answer.", "deny"};
     static const enum config_action actions[] = {ACTION_REDIRECT, ACTION_ANSWER, ACTION_DENY};
-    static const char *const lifetimes[] = {"ttl", "stale_", "heuristic", "early_refresh"};
+    static const char *const lifetimes[] = {"ttl", "stale_", "heuristic", "early_refresh", "admit_after"};
     static const char *const query[] = {"key.query_sort", "key.query_ignore", "key.query_allow"};
     const char *name = d->name;
     for (size_t i = 0; i < ARRAY_LEN(own); i++)

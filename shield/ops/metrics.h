@@ -50,6 +50,7 @@
 /* Why a lookup found nothing to serve at once. */
 #define MISS_REASONS(X)               \
     X(ABSENT, "absent")               \
+    X(UNADMITTED, "unadmitted")       \
     X(VARY, "vary")                   \
     X(EXPIRED, "expired")             \
     X(NO_CACHE, "no_cache")           \
@@ -120,6 +121,8 @@
     X(MAX_VARIANTS, "cache.max_variants")                      \
     X(MAX_UNCACHEABLE, "cache.max_uncacheable")                \
     X(OBJECT_MAX, "store.object_max")                          \
+    X(ADMIT_AFTER, "store.admit_after")                        \
+    X(ADMIT_KEYS, "store.admit_keys")                          \
     X(MAX_CONCURRENT, "origins.max_concurrent")                \
     X(MAX_QUEUED, "origins.max_queued")                        \
     X(QUEUE_TIMEOUT, "origins.queue_timeout")                  \

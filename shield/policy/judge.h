@@ -32,6 +32,7 @@ enum verdict_use {
     X(PARTIAL, "partial")             \
     X(ERROR, "error")                 \
     X(TOO_LARGE, "too_large")         \
+    X(UNADMITTED, "unadmitted")       \
     X(REQUEST, "request")
 
 enum uncacheable_reason {

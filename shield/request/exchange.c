@@ -470,7 +470,7 @@ static void classify(struct exchange *ex, const struct flight *f)
         cs->collapsed = -1;
     if (was_stale)
         cs->fwd_status = flight_was_validated(f) ? 304 : facts->status;
-    cs->stored = leader && flight_is_stored(f) && !flight_was_validated(f);
+    cs->stored = leader && flight_is_stored_to_last(f) && !flight_was_validated(f);
     if (!leader)
         cs->collapsed = 1;
     ex->result = !leader                      ? RESULT_COLLAPSED

@@ -103,6 +103,11 @@ void disk_fill_advance(struct disk *d, struct object *o);
 void disk_fill_seal(struct disk *d, struct object *o);
 void disk_fill_abort(struct disk *d, struct object *o);
 
+/* Store `o`, sealed and whole in memory, unless it is stored already, was handed to the store before, or the
+ * store is busy or in trouble: then nothing happens, and the next hit may ask again. Sets OBJECT_STORING. Any
+ * thread; takes the queue's lock alone, and may be called under a shard's. */
+void disk_keep(struct disk *d, struct object *o);
+
 /* Bytes of whole chunks of `o` that are durable. */
 uint64_t disk_fill_committed(const struct object *o);
 /* Bytes of whole chunks of `o` that wait for a commit: handed to the fill and still only in memory. */

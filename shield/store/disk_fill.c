@@ -22,18 +22,26 @@ static int refuses(struct disk *d)
                                                                                                  : 0;
 }
 
+static struct disk_fill *fill_new(struct object *o)
+{
+    struct disk_fill *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return NULL;
+    list_init(&f->op.link);
+    f->op.kind = OP_FILL;
+    f->object = object_ref(o);
+    return f;
+}
+
 int disk_fill_begin(struct disk *d, struct object *o)
 {
     REQUIRE(object_fill(o) == NULL);
     int err = refuses(d);
-    struct disk_fill *f = err == 0 ? calloc(1, sizeof *f) : NULL;
+    struct disk_fill *f = err == 0 ? fill_new(o) : NULL;
     if (f == NULL) {
         metric_count(d->metrics, STORE_SHED);
         return err != 0 ? err : ERR_NOMEM;
     }
-    list_init(&f->op.link);
-    f->op.kind = OP_FILL;
-    f->object = object_ref(o);
     pthread_mutex_lock(&d->lock);
     list_add_tail(&d->fills, &f->all);
     object_set_fill(o, f);
@@ -97,6 +105,18 @@ void disk_fill_advance(struct disk *d, struct object *o)
     pthread_mutex_unlock(&d->lock);
 }
 
+/* Under d->lock: it is sealed, and what the queue does not have of it yet is added. */
+static void queue_rest(struct disk *d, struct disk_fill *f)
+{
+    const struct object *o = f->object;
+    uint32_t chunk_bytes = object_chunk_bytes(o);
+    uint64_t charge =
+        object_length(o) - (uint64_t)f->ready * chunk_bytes + object_head(o)->block.len + RECORD_BYTES;
+    f->ready = (uint32_t)(object_length(o) / chunk_bytes);
+    f->sealed = true;
+    disk_queue_add(d, &f->op, charge);
+}
+
 void disk_fill_seal(struct disk *d, struct object *o)
 {
     struct disk_fill *f = object_fill(o);
@@ -108,16 +128,48 @@ void disk_fill_seal(struct disk *d, struct object *o)
         return;
     }
     metric_move(d->metrics, STORE_PENDING, 1);
-    uint32_t chunk_bytes = object_chunk_bytes(o), ready = (uint32_t)(object_length(o) / chunk_bytes);
     pthread_mutex_lock(&d->lock);
     object_set_fill(o, NULL);
-    uint64_t charge =
-        object_length(o) - (uint64_t)f->ready * chunk_bytes + object_head(o)->block.len + RECORD_BYTES;
-    f->ready = ready;
-    f->sealed = true;
     list_remove(&f->op.link); /* behind a deletion that came since its last chunk */
-    disk_queue_add(d, &f->op, charge);
+    queue_rest(d, f);
     pthread_mutex_unlock(&d->lock);
+}
+
+/* It was never given to the store, is all in memory, and not so old that purges which it was held against may
+ * have been forgotten. */
+static bool may_be_kept(const struct disk *d, const struct object *o)
+{
+    return object_disk_id(o) == 0 && object_is_resident(o) &&
+           (object_flags(o) & (OBJECT_ON_DISK | OBJECT_STORING | OBJECT_UNWANTED)) == 0 &&
+           object_head(o)->purge_number >= atomic_load_explicit(&d->purge_floor, memory_order_relaxed);
+}
+
+/* Of what is in memory anyway, nothing is shed for it. */
+static bool has_room(struct disk *d, const struct object *o)
+{
+    uint64_t queued = atomic_load_explicit(&d->queued_bytes, memory_order_relaxed);
+    return refuses(d) == 0 && (queued == 0 || queued + object_length(o) <= d->opt.queue_max_bytes / 2);
+}
+
+void disk_keep(struct disk *d, struct object *o)
+{
+    REQUIRE(object_state(o) == OBJECT_SEALED);
+    struct disk_fill *f = may_be_kept(d, o) && has_room(d, o) ? fill_new(o) : NULL;
+    if (f == NULL)
+        return;
+    pthread_mutex_lock(&d->lock);
+    bool is_first = may_be_kept(d, o);
+    if (is_first) {
+        metric_move(d->metrics, STORE_PENDING, 1);
+        object_set_flags(o, OBJECT_STORING, 0);
+        list_add_tail(&d->fills, &f->all);
+        queue_rest(d, f);
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!is_first) {
+        object_unref(&f->object);
+        free(f);
+    }
 }
 
 void disk_fill_abort(struct disk *d, struct object *o)

@@ -37,6 +37,7 @@ static void test_a_route_that_says_nothing(void **state)
 {
     struct config *c = load_ok("routes: [{}]\n"
                                "cache: {set_cookie: strip, heuristic: off, early_refresh: 2, ttl_jitter: 5}\n"
+                               "store: {admit_after: 2}\n"
                                "stale: {if_disconnected: 3s, if_overloaded: 4s, obey_s_maxage: off}\n");
     assert_int_equal(c->n_routes, 1);
     const struct config_route *both[] = {&c->routes[0], &c->fallback};
@@ -53,6 +54,7 @@ static void test_a_route_that_says_nothing(void **state)
         assert_false(r->heuristic);
         assert_int_equal(r->early_refresh, 2);
         assert_int_equal(r->ttl_jitter, 5);
+        assert_int_equal(r->admit_after, 2);
         assert_int_equal(r->ttl_ms, -1);
         assert_int_equal(r->ttl_min_ms, -1);
         assert_int_equal(r->ttl_max_ms, -1);
@@ -94,6 +96,7 @@ static const char everything[] =
     "    ttl_by_status: { 4xx: 1s, 404: 10s, 5xx: 0s, 410: 1d }\n"
     "    early_refresh: 1\n"
     "    ttl_jitter: 20\n"
+    "    admit_after: 7\n"
     "    stale_while_revalidate: 0\n"
     "    stale_if_error: 2s\n"
     "    stale_if_disconnected: 3s\n"
@@ -161,6 +164,7 @@ static void check_first(const struct config_route *r)
     assert_int_equal(r->edge_ttl_ms, 10000);
     assert_int_equal(r->early_refresh, 1);
     assert_int_equal(r->ttl_jitter, 20);
+    assert_int_equal(r->admit_after, 7);
     assert_int_equal(r->stale.while_revalidate_ms, 0);
     assert_int_equal(r->stale.if_error_ms, 2000);
     assert_int_equal(r->stale.if_disconnected_ms, 3000);

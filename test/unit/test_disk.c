@@ -507,6 +507,91 @@ static void a_reader_keeps_the_body_of_what_is_deleted(void **state)
     rig_expect_miss(r, "k");
 }
 
+/* ---- what memory has and the disk has not ---- */
+
+static struct object *in_memory(const struct rig *r, const struct thing *t)
+{
+    static char piece[100000];
+    struct object *o = object_begin(r, t);
+    while (object_ready(o) < t->bytes) {
+        uint64_t n = MIN(sizeof piece, t->bytes - object_ready(o));
+        rig_bytes(salt_of(t), object_ready(o), piece, n);
+        assert_int_equal(object_append(o, piece, n), 0);
+    }
+    object_seal(o);
+    return o;
+}
+
+static void what_is_kept_later_is_kept_as_well(void **state)
+{
+    struct rig *r = *state;
+    static const uint64_t lengths[] = {0, 1, 5000, 65520, 300000, 5000000};
+    rig_open(r);
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        char key[32];
+        snprintf(key, sizeof key, "late-%u", (unsigned)i);
+        struct thing t = {.key = key, .bytes = lengths[i]};
+        struct object *o = in_memory(r, &t);
+        disk_keep(r->disk, o);
+        assert_true(object_flags(o) & (OBJECT_STORING | OBJECT_ON_DISK));
+        disk_keep(r->disk, o); /* a second hit meanwhile */
+        rig_settle();
+        assert_int_equal(object_flags(o), OBJECT_ON_DISK);
+        disk_keep(r->disk, o);
+        rig_settle();
+        assert_int_equal(metrics_total(METRIC_STORE_OBJECTS), i + 1);
+        object_unref(&o);
+        rig_expect(r, &t);
+    }
+}
+
+static void what_may_not_be_kept_later_is_not(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "k", .bytes = 70000};
+    rig_open(r);
+    struct object *purged = in_memory(r, &t);
+    object_set_flags(purged, OBJECT_UNWANTED, 0);
+    disk_keep(r->disk, purged);
+    assert_int_equal(object_flags(purged), OBJECT_UNWANTED);
+    object_unref(&purged);
+
+    struct object *torn = in_memory(r, &t); /* some of it may have left */
+    object_set_resident(torn, false);
+    disk_keep(r->disk, torn);
+    assert_int_equal(object_flags(torn), 0);
+    object_unref(&torn);
+
+    struct object *dropped = in_memory(r, &t); /* purged when it is in the queue already */
+    disk_keep(r->disk, dropped);
+    object_set_flags(dropped, OBJECT_UNWANTED, 0);
+    disk_delete(r->disk, SPAN("k"), rig_hash("k"));
+    rig_settle();
+    object_unref(&dropped);
+    rig_expect_miss(r, "k");
+    assert_int_equal(metrics_total(METRIC_STORE_SHED), 0);
+}
+
+/* The newer of two that are handed over in turn is the one that is found. */
+static void a_kept_one_gives_way_to_its_successor(void **state)
+{
+    struct rig *r = *state;
+    struct thing old = {.key = "k", .bytes = 200000}, new = {.key = "k", .bytes = 200000, .version = 1};
+    rig_open(r);
+    struct object *o = in_memory(r, &old), *n = object_begin(r, &new);
+    assert_int_equal(disk_fill_begin(r->disk, n), 0);
+    object_grow(r, n, &new, 100000); /* in the queue before it */
+    disk_keep(r->disk, o);
+    object_grow(r, n, &new, new.bytes);
+    object_seal(n);
+    disk_fill_seal(r->disk, n);
+    object_unref(&o);
+    object_unref(&n);
+    rig_settle();
+    rig_expect(r, &new);
+    assert_int_equal(metrics_total(METRIC_STORE_OBJECTS), 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -531,6 +616,9 @@ int main(void)
         T(loads_of_one_chunk_share_the_read),
         T(twenty_thousand_survive_a_kill),
         T(a_reader_keeps_the_body_of_what_is_deleted),
+        T(what_is_kept_later_is_kept_as_well),
+        T(what_may_not_be_kept_later_is_not),
+        T(a_kept_one_gives_way_to_its_successor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

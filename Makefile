@@ -32,7 +32,7 @@ FOLDERS := common $(patsubst %/,%,$(wildcard shield/*/)) bench
 libsrc   = $(filter-out %/main.c bench/bare_server.c bench/purge_check.c,$(wildcard $(1)/*.c))
 lib      = $(O)/lib$(subst /,_,$(1)).a
 # Right to left, as STYLE.md's arrow points: an archive may use those that stand behind it here.
-SHIELD_ORDER ?= shield/http shield/request shield/admin shield/cache shield/flight shield/origin shield/purge shield/store shield/net shield/policy shield/ops common
+SHIELD_ORDER ?= shield/http shield/request shield/admin shield/warm shield/cache shield/flight shield/origin shield/purge shield/store shield/net shield/policy shield/ops common
 SHIELD_LIBS  := $(foreach f,$(SHIELD_ORDER),$(call lib,$(f)))
 
 all: $(B)shield $(B)shield-bench $(B)bare-server $(B)purge-check $(B)shieldctl

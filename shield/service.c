@@ -34,7 +34,9 @@ struct service {
     struct gate *gates[CONFIG_MAX_ORIGINS];
     struct listen_socket sockets[CONFIG_MAX_LISTEN];
     uint32_t n_sockets;
+    struct warmer *warmer;
     struct worker *workers;
+    struct warm_env *warm_envs[LOOP_MAX];
     struct loop *loops[LOOP_MAX];
     unsigned n_workers, n_started;
     struct admin *admin;
@@ -82,6 +84,7 @@ static void drain(struct service *s, bool to_the_end)
     log_info("draining%s", to_the_end ? " to the end" : "");
     if (!to_the_end)
         uv_timer_start(&s->drain_timer, on_drain_timeout, s->config->drain_timeout_ms, 0);
+    warmer_stop(s->warmer);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_drain(&s->workers[i]);
 }
@@ -311,6 +314,7 @@ static int make_workers(struct service *s)
     for (unsigned i = 0; i < s->n_workers; i++) {
         s->empties[i].service = s;
         s->loops[i] = &s->workers[i].loop;
+        s->warm_envs[i] = &s->workers[i].warms;
         struct worker_options options = {.id = i,
                                          .config = s->config,
                                          .loops = s->loops,
@@ -330,7 +334,8 @@ static int make_workers(struct service *s)
         if (err != 0)
             return err;
     }
-    return 0;
+    s->warmer = warmer_new(&s->loop, s->warm_envs, s->n_workers);
+    return s->warmer != NULL ? 0 : ERR_NOMEM;
 }
 
 static bool is_ready(void *ctx)
@@ -360,6 +365,7 @@ static int open_admin(struct service *s)
     struct admin_sources sources = {.cache = s->cache,
                                     .disk = s->disk,
                                     .purger = s->purger,
+                                    .warmer = s->warmer,
                                     .is_ready = is_ready,
                                     .is_draining = is_draining,
                                     .reload = reload_by_admin,
@@ -435,6 +441,7 @@ static void finish(struct service *s)
     for (uint32_t i = 0; i < CONFIG_MAX_ORIGINS; i++)
         gate_free(&s->gates[i]);
     loop_fini(&s->loop);
+    warmer_free(&s->warmer);
     purger_free(&s->purger);
     purge_log_free(&s->purges);
     cache_free(&s->cache);

@@ -46,6 +46,7 @@ int worker_init(struct worker *w, const struct worker_options *o)
                                      .table = cache_flight_table(o->cache)};
     flight_env_init(&w->flights);
     exchange_env_init(&w->exchanges, &w->loop, o->cache, &w->flights, o->purger);
+    warm_env_init(&w->warms, &w->loop, o->cache, &w->flights);
     h1_server_init(&w->server, &w->exchanges, o->clients, on_server_empty);
     return 0;
 }
@@ -72,6 +73,7 @@ int worker_start(struct worker *w)
 static void deliver_drain(struct mail *m)
 {
     struct worker *w = container_of(m, struct worker, drain_mail);
+    warm_env_stop(&w->warms);
     for (uint32_t i = 0; i < w->n_listeners; i++)
         listener_close(&w->listeners[i]);
     h1_server_drain(&w->server);

@@ -4,12 +4,14 @@
 
 #include "shield/http/h1_server.h"
 #include "shield/net/listener.h"
+#include "shield/warm/warm_fetch.h"
 
 struct worker {
     struct loop loop;
     struct upstream_pool pool;
     struct flight_env flights;
     struct exchange_env exchanges;
+    struct warm_env warms;
     struct h1_server server;
     struct listener listeners[CONFIG_MAX_LISTEN];
     uint32_t n_listeners;

@@ -1,7 +1,8 @@
 /* admin - the admin port: metrics, health, what flies, for operators and probes.
  *
  * Lives on a loop and thread of its own, so that traffic cannot starve it. GET and HEAD of /metrics, /livez,
- * /readyz, /healthz, /stats, /flights, /explain; POST /purge, /reload, /drain. Where tokens are configured
+ * /readyz, /healthz, /stats, /flights, /explain; POST /purge, /warm, /reload, /drain; GET and DELETE of
+ * /warm/ID. Where tokens are configured
  * every path but /livez, /readyz and /healthz wants `Authorization: Bearer TOKEN`; where none are, Host has
  * to be a loopback address or localhost, so that no page in a browser can read it (DNS rebinding), and what
  * changes something may have no Origin, so that none can order it either. */
@@ -11,6 +12,7 @@
 #include "shield/cache/cache.h"
 #include "shield/net/conn.h"
 #include "shield/purge/purger.h"
+#include "shield/warm/warmer.h"
 
 struct admin;
 
@@ -19,6 +21,7 @@ struct admin_sources {
     struct cache *cache;
     struct disk *disk; /* NULL: memory only */
     struct purger *purger;
+    struct warmer *warmer;
     bool (*is_ready)(void *ctx); /* all listeners are open */
     bool (*is_draining)(void *ctx);
     bool (*reload)(void *ctx, struct buf *why); /* as by HUP; false with lines that say why not */

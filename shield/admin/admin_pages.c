@@ -8,6 +8,7 @@
 #include "shield/admin/admin_explain.h"
 #include "shield/admin/admin_json.h"
 #include "shield/admin/admin_purge.h"
+#include "shield/admin/admin_warm.h"
 #include "shield/ops/metrics.h"
 #include "shield/policy/key.h"
 
@@ -138,11 +139,11 @@ static void page_stats(struct admin_pages *p, struct span query, struct admin_re
     json_t *version = json_incref(json_object_get(totals, "version"));
     json_object_del(totals, "version");
     json_t *all =
-        json_pack("{s:o,s:I,s:b,s:b,s:{s:b,s:s?},s:o,s:o,s:o}", /* a NULL in it gives a NULL */
+        json_pack("{s:o,s:I,s:b,s:b,s:{s:b,s:s?},s:o,s:o,s:o,s:o}", /* a NULL in it gives a NULL */
                   "version", version, "uptime_s", (json_int_t)((clock_mono_ms() - p->started_ms) / 1000),
                   "ready", unready_reason(s) == NULL, "draining", s->is_draining(s->ctx), "store", "on_disk",
                   s->disk != NULL, "trouble", store_trouble(s), "cache", json_cache(s->cache), "ram",
-                  json_ram(cache_ram(s->cache)), "metrics", totals);
+                  json_ram(cache_ram(s->cache)), "warm", admin_warm_list(s->warmer), "metrics", totals);
     admin_reply_json(out, all);
 }
 
@@ -233,6 +234,7 @@ struct admin_page {
     const char *allow; /* and the field that says so */
     bool is_open;      /* to anybody who reaches the port; else it wants a right: */
     enum admin_scope scope;
+    unsigned other_scopes; /* that will do as well */
     void (*answer)(struct admin_pages *p, struct span query, struct admin_reply *out);
     bool (*begin)(struct admin_pages *p, const struct admin_request *r, struct admin_later *later,
                   struct admin_reply *out); /* instead: the answer may come later */
@@ -241,6 +243,7 @@ struct admin_page {
 
 #define MASK(method) BIT(METHOD_##method)
 #define TAKES_GET    (MASK(GET) | MASK(HEAD)), "Allow: GET, HEAD\r\n"
+#define TAKES_DELETE (MASK(GET) | MASK(HEAD) | MASK(DELETE)), "Allow: GET, HEAD, DELETE\r\n"
 #define TAKES_POST   MASK(POST), "Allow: POST\r\n"
 #define TAKES(m)     (MASK(POST) | MASK(m)), "Allow: POST, " #m "\r\n"
 
@@ -254,6 +257,8 @@ static const struct admin_page pages[] = {
     {"/explain", TAKES_GET, .scope = SCOPE_READ, .begin = admin_explain},
     {"/reload", TAKES_POST, .scope = SCOPE_CONFIG, .answer = page_reload},
     {"/drain", TAKES_POST, .scope = SCOPE_CONFIG, .answer = page_drain},
+    {"/warm", TAKES_POST, .scope = SCOPE_CONFIG, .begin = admin_warm},
+    {"/warm/*", TAKES_DELETE, .scope = SCOPE_READ, .other_scopes = SCOPE_CONFIG, .begin = admin_warm_one},
     {"/purge", TAKES_POST, .scope = SCOPE_PURGE_ALL, .dialect = &purge_ours},
     {"/purge/**", TAKES(PURGE), .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
     {"/service/*/purge", TAKES_POST, .scope = SCOPE_PURGE_ALL, .dialect = &purge_fastly},
@@ -315,7 +320,7 @@ bool admin_page_permits(const struct admin_page *page, const struct admin_right 
                         struct admin_reply *out)
 {
     unsigned any_purge = SCOPE_PURGE_URL | SCOPE_PURGE_TAG | SCOPE_PURGE_ALL;
-    unsigned enough = page->scope == SCOPE_PURGE_ALL ? any_purge : page->scope;
+    unsigned enough = page->scope == SCOPE_PURGE_ALL ? any_purge : page->scope | page->other_scopes;
     if (page->is_open || (right->scopes & enough) != 0)
         return true;
     admin_page_refuse(page, out, 403, admin_scope_fault(page->scope));
@@ -331,7 +336,7 @@ bool admin_page_takes(const struct admin_page *page, const struct http_head *hea
     } else if (page == NULL) {
         admin_reply_text(out, 404,
                          "not found; there are /metrics /livez /readyz /healthz /stats /flights /explain "
-                         "/purge /reload /drain");
+                         "/purge /warm /reload /drain");
     } else if ((page->methods >> head->method & 1) == 0) {
         admin_page_refuse(page, out, 405, err_text(ERR_METHOD));
         out->fields = page->allow;

@@ -184,7 +184,8 @@ static struct flight *make_flight(struct cache *c, struct shard *s, const struct
 static struct flight *start_flight(struct cache *c, struct shard *s, const struct cache_question *q,
                                    struct object *stored, int *err, enum limit_name *limit)
 {
-    struct flight *f = make_flight(c, s, q, KIND_MISS, stored, err, limit);
+    enum origin_kind kind = q->waiter->is_background ? KIND_REFRESH : KIND_MISS;
+    struct flight *f = make_flight(c, s, q, kind, stored, err, limit);
     if (f == NULL)
         return NULL;
     q->waiter->is_leader = true;
@@ -353,6 +354,7 @@ static struct flight *decide(struct cache *c, struct shard *s, const struct cach
         .may_join = q->may_join,
         .only_new = q->only_new,
         .only_stored = q->only_stored,
+        .only_fresh = q->only_fresh,
         .may_look = c->disk != NULL && !q->looked,
         .wants_range = q->waiter->wants_range,
         .why_alone = q->why_alone,

@@ -48,7 +48,8 @@ struct cache_question {
     enum pass_reason why_alone; /* without may_join */
     bool only_stored;           /* answered from what is stored, or ERR_NOT_STORED */
     bool looked;                /* it has asked before: with only_stored, the disk had nothing a moment ago */
-    bool only_new; /* released before: do not join, but a conditional request may still spare bytes */
+    bool only_new;   /* released before: do not join, but a conditional request may still spare bytes */
+    bool only_fresh; /* no stale answer is of use but in the place of an error */
 };
 
 struct cache_reply {

@@ -61,7 +61,7 @@ static bool recall_error(const struct choice_question *q, const struct entry *e,
     if (e == NULL || !entry_is_marked(e, MARK_ERROR, q->mono_ms))
         return false;
     struct choice c = *out;
-    if (may_serve_while_refreshed(q, stored))
+    if (!q->only_fresh && may_serve_while_refreshed(q, stored))
         c.kind = CHOICE_STALE;
     else
         choice_deny(q, stored, e->mark_err, c.limit, &c);
@@ -126,7 +126,7 @@ static void choose_beyond_hit(const struct choice_question *q, const struct entr
     if (stale_welcome) {
         out->kind = CHOICE_STALE;
         out->refreshes = true;
-    } else if (!q->route->collapse) {
+    } else if (!q->route->collapse && !q->only_fresh) { /* of these there is one, and no client */
         alone(out, out->reason, PASSED_COLLAPSE, stored != NULL);
     }
 }
@@ -146,6 +146,7 @@ void choice_make(const struct choice_question *q, const struct entry *e, const s
     }
     *out = (struct choice){
         .kind = CHOICE_FETCH, .uses_stored = stored != NULL, .reason = why_missed(q, e, stored)};
-    bool stale_welcome = may_serve && choice_welcomes_stale(q->route, stored, wish, q->now_ms);
+    bool stale_welcome =
+        may_serve && !q->only_fresh && choice_welcomes_stale(q->route, stored, wish, q->now_ms);
     choose_beyond_hit(q, e, stored, stale_welcome, out);
 }

@@ -17,7 +17,7 @@ struct choice_question {
     const struct config *config;
     const struct config_route *route;
     const struct http_head *head;
-    bool may_join, only_new, only_stored, wants_range; /* as in cache_question and flight_waiter */
+    bool may_join, only_new, only_stored, only_fresh, wants_range; /* as in cache_question, flight_waiter */
     bool may_look;              /* with only_stored: there is a disk, and it was not asked a moment ago */
     enum pass_reason why_alone; /* without may_join */
     bool unadmitted;            /* it was asked for before, and not often enough for the disk */

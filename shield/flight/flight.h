@@ -51,6 +51,7 @@ struct flight_waiter {
     const struct http_head *request;           /* yours; lives as long as you wait */
     bool is_leader;                            /* the flight was started for this one */
     bool wants_range;                          /* released when the object will not be kept */
+    bool is_background;                        /* no client: it moves no fetch before others */
     bool told_head;                            /* private */
     bool came_late;                            /* private: the final head was there when it joined */
     uint64_t told_bytes;                       /* private: what it has been told of */

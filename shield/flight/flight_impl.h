@@ -85,10 +85,10 @@ struct flight {
     atomic_bool fenced;            /* set by any thread; see flight_fence */
     atomic_bool
         holding; /* the origin has been stopped: the slowest reader, or the store, is a window behind */
-    atomic_bool resumed; /* the body has gone on behind a break */
-    atomic_bool paced;   /* nobody keeps the object: its slowest reader sets the pace */
-    _Atomic uint64_t waiters;
-    struct mail check_mail; /* to the owner: waiters have left, read on, or come to a refresh */
+    atomic_bool resumed;                  /* the body has gone on behind a break */
+    atomic_bool paced;                    /* nobody keeps the object: its slowest reader sets the pace */
+    _Atomic uint64_t waiters, background; /* background: those of them who are no client's */
+    struct mail check_mail;               /* to the owner: waiters have left, read on, or come to a refresh */
     atomic_bool check_mailed;
     struct mail end_mail;
 
@@ -117,10 +117,10 @@ static inline struct object *flight_validating(const struct flight *f)
     return validates ? o : NULL;
 }
 
-/* A refresh, as long as nobody waits for it. */
+/* A refresh, as long as no client waits for it. */
 static inline bool flight_is_background(const struct flight *f)
 {
-    return f->what.kind == KIND_REFRESH && atomic_load(&f->waiters) == 0;
+    return f->what.kind == KIND_REFRESH && atomic_load(&f->waiters) <= atomic_load(&f->background);
 }
 
 /* flight_seat.c: tell every seat that there is news, or progress. */

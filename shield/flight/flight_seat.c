@@ -19,6 +19,8 @@ static void unlink_waiter(struct flight *f, struct flight_waiter *w)
     atomic_fetch_sub(&waiters_total, 1);
     metric_move(seat->loop->metrics, WAITERS, -1);
     atomic_fetch_sub(&f->waiters, 1);
+    if (w->is_background)
+        atomic_fetch_sub(&f->background, 1);
     flight_unref(f);
 }
 
@@ -200,6 +202,8 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
         return ERR_BUSY;
     }
     atomic_fetch_add(&waiters_total, 1);
+    if (w->is_background)
+        atomic_fetch_add(&f->background, 1);
     atomic_fetch_add(&f->waiters, 1);
     metric_move(here->metrics, WAITERS, 1);
 
@@ -217,11 +221,11 @@ int flight_join(struct flight *f, struct loop *here, struct flight_waiter *w)
     atomic_store(&seat->occupied, true);
     atomic_thread_fence(memory_order_seq_cst);
     mail_seat(seat);
-    if (!w->is_leader) {
+    if (!w->is_leader && !w->is_background) {
         atomic_fetch_add(&f->uncounted, 1);
         flight_count_collapsed(f, here);
     }
-    if (f->what.kind == KIND_REFRESH)
+    if (f->what.kind == KIND_REFRESH && !w->is_background)
         mail_check(f); /* it is in the background no longer */
     return 0;
 }

@@ -182,6 +182,9 @@ struct config {
         uint64_t max_items, max_item_bytes;
     } purge;
     struct {
+        uint64_t max_urls, max_lists, max_running;
+    } warm;
+    struct {
         int set_cookie; /* enum config_set_cookie */
         bool heuristic, normalise_encoding, normalise_language;
         uint64_t max_variants, max_uncacheable, early_refresh, ttl_jitter;

@@ -53,6 +53,12 @@ const struct directive directives[] = {
       "URLs, prefixes, tags and hosts that one call may purge." },
     { "purge.max_item_bytes", D_BYTES, AT(purge.max_item_bytes), "16k", "16", "1m", D_LIVE, NULL,
       "Bytes of one of them." },
+    { "warm.max_urls", D_COUNT, AT(warm.max_urls), "10k", "1", "10m", D_LIVE, NULL,
+      "Requests of one warming: its URLs, once for each set of headers." },
+    { "warm.max_lists", D_COUNT, AT(warm.max_lists), "4", "1", "64", D_LIVE, NULL,
+      "Warmings that run at a time." },
+    { "warm.max_running", D_COUNT, AT(warm.max_running), "32", "1", "10k", D_LIVE, NULL,
+      "Requests of all warmings that are under way at a time." },
 
     { "store.path", D_TEXT, AT(store_path), "", NULL, NULL, D_RESTART, NULL,
       "Directory of the LMDB files; empty keeps the cache in memory." },

@@ -134,6 +134,9 @@
     X(ADMIN_MAX_CONTENT, "admin.max_content")                  \
     X(PURGE_MAX_ITEMS, "purge.max_items")                      \
     X(PURGE_MAX_ITEM_BYTES, "purge.max_item_bytes")            \
+    X(WARM_MAX_URLS, "warm.max_urls")                          \
+    X(WARM_MAX_LISTS, "warm.max_lists")                        \
+    X(WARM_MAX_RUNNING, "warm.max_running")                    \
     X(DRAIN_TIMEOUT, "drain_timeout")
 
 /* What purges name: purge.h has the same, in the same order. */

@@ -1,0 +1,288 @@
+#include "shield/warm/warm_fetch.h"
+
+#include <stdlib.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "shield/policy/key.h"
+#include "shield/policy/route.h"
+#include "shield/policy/stale.h"
+#include "shield/purge/purge_object.h"
+
+enum { TRIES_MAX = 4 };
+
+struct warm_fetch {
+    struct mail mail; /* there, then home */
+    struct list_node link;
+    struct warm_env *env;
+    struct loop *home;
+    void (*on_home)(struct warm_fetch *f);
+    void *ctx;
+    struct arena arena;
+    struct span url, lines;
+
+    struct config *config; /* which `route` is part of */
+    const struct config_route *route;
+    struct warm_request request;
+    struct buf key;
+    uint64_t key_hash;
+    struct flight_waiter waiter;
+    unsigned tries;
+
+    enum warm_outcome outcome;
+    int err, status;
+};
+
+/* ---- home ---- */
+
+static void deliver_home(struct mail *m)
+{
+    struct warm_fetch *f = container_of(m, struct warm_fetch, mail);
+    f->on_home(f);
+}
+
+static void go_home(struct warm_fetch *f, enum warm_outcome outcome, int err)
+{
+    flight_leave(&f->waiter);
+    list_remove(&f->link);
+    f->outcome = outcome;
+    f->err = err;
+    f->mail.deliver = deliver_home;
+    loop_post(f->home, &f->mail);
+}
+
+/* ---- what the flight says ---- */
+
+static void ask(struct warm_fetch *f);
+
+static void ask_again(struct warm_fetch *f)
+{
+    flight_leave(&f->waiter);
+    if (++f->tries < TRIES_MAX)
+        ask(f);
+    else
+        go_home(f, WARM_FAILED, ERR_PURGED);
+}
+
+/* Not by whom it is asked, but by what comes: an error of the origin's is no use, a 404 may be. */
+static enum warm_outcome outcome_unstored(int status)
+{
+    return status >= 500 ? WARM_FAILED : WARM_UNCACHEABLE;
+}
+
+/* The head is known, and what of the body is here. */
+static void look_at_object(struct warm_fetch *f)
+{
+    const struct flight *flight = f->waiter.flight;
+    struct object *o = flight_object(flight);
+    enum object_state state = object_state(o);
+    f->status = object_head(o)->facts.status;
+    if (flight_is_stale(flight))
+        go_home(f, WARM_FAILED, ERR_SERVER_ERROR);
+    else if (flight_came_from_disk(flight))
+        go_home(f, WARM_FRESH, 0);
+    else if (state == OBJECT_FAILED)
+        go_home(f, WARM_FAILED, object_error(o));
+    else if (!flight_is_stored(flight) || flight_is_paced(flight))
+        go_home(f, outcome_unstored(f->status), 0);
+    else if (purge_object_check(f->env->flights->purges, o, clock_wall_ms(), NULL) != PURGE_NONE)
+        ask_again(f); /* overtaken, so it is not stored */
+    else if (state == OBJECT_SEALED)
+        go_home(f, WARM_STORED, 0);
+}
+
+static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
+{
+    struct warm_fetch *f = container_of(w, struct warm_fetch, waiter);
+    switch (ev) {
+    case FLIGHT_INTERIM:
+        break;
+    case FLIGHT_HEAD:
+    case FLIGHT_PROGRESS:
+        look_at_object(f);
+        break;
+    case FLIGHT_RELEASED:
+        go_home(f, WARM_UNCACHEABLE, 0);
+        break;
+    case FLIGHT_VARIED:
+    case FLIGHT_AGAIN:
+    case FLIGHT_FENCED:
+        ask_again(f);
+        break;
+    case FLIGHT_FAILED:
+        go_home(f, WARM_FAILED, w->err);
+        break;
+    }
+}
+
+/* ---- asking ---- */
+
+static struct flight_request what_to_fetch(const struct warm_fetch *f)
+{
+    const struct config_origin *origin = &f->config->origins[f->route->origin];
+    bool keeps_target = policy_keeps_target(f->route);
+    return (struct flight_request){
+        .config = f->config,
+        .route = f->route,
+        .origin_index = f->route->origin,
+        .key = buf_span(&f->key),
+        .key_hash = f->key_hash,
+        .method = METHOD_GET,
+        .head = &f->request.head,
+        .host = origin->host[0] != '\0' ? span_of(origin->host) : f->request.target.host,
+        .path_query = keeps_target ? f->request.target.path_query : policy_key_path_query(buf_span(&f->key)),
+    };
+}
+
+static void ask(struct warm_fetch *f)
+{
+    struct cache_question q = {
+        .env = f->env->flights,
+        .what = what_to_fetch(f),
+        .waiter = &f->waiter,
+        .may_join = true,
+        .only_fresh = true,
+    };
+    struct cache_reply reply;
+    f->waiter.request = &f->request.head;
+    f->waiter.is_background = true;
+    cache_ask(f->env->cache, &q, &reply);
+    object_unref(&reply.object);
+    switch (reply.answer) {
+    case CACHE_HIT:
+        go_home(f, WARM_FRESH, 0);
+        break;
+    case CACHE_ALONE:
+        go_home(f, WARM_UNCACHEABLE, 0);
+        break;
+    case CACHE_STALE:
+    case CACHE_FAILED:
+        go_home(f, WARM_FAILED, reply.err);
+        break;
+    case CACHE_WAIT:
+        break;
+    }
+}
+
+/* As exchange_start does, for a client that is no edge and is let in. Returns 0, or an error with which it
+ * would be refused; *is_looked_up: it has a place in the cache. */
+static int sort(struct warm_fetch *f, bool *is_looked_up)
+{
+    struct http_head *head = &f->request.head;
+    struct request_verdict v;
+    http_remove(head, FIELD_SHIELD_DEBUG);
+    http_remove(head, FIELD_X_FORWARDED_FOR);
+    http_remove_name(head, span_of(f->config->edges_secret_header));
+    f->route = policy_route(f->config, head, &f->request.target);
+    policy_sort_request(f->config, head, false, &v);
+    policy_sort_by_route(f->route, &v);
+    struct key_request key = {
+        .config = f->config, .route = f->route, .head = head, .target = f->request.target};
+    *is_looked_up = v.kind == REQUEST_LOOKUP && policy_key(&f->key, &key);
+    f->key_hash = cache_hash(f->env->cache, buf_span(&f->key));
+    if (f->key.failed)
+        return ERR_NOMEM;
+    return v.kind == REQUEST_REFUSE ? v.err : 0;
+}
+
+static void deliver_there(struct mail *m)
+{
+    struct warm_fetch *f = container_of(m, struct warm_fetch, mail);
+    const char *why;
+    bool is_looked_up = false;
+    f->config = config_ref(f->env->loop->config);
+    if (f->env->is_stopped) {
+        go_home(f, WARM_CANCELLED, 0);
+        return;
+    }
+    list_add_tail(&f->env->running, &f->link);
+    int err = warm_request_make(&f->request, &f->config->http_limits, f->url, f->lines, &why);
+    if (err == 0)
+        err = sort(f, &is_looked_up);
+    if (err != 0)
+        go_home(f, WARM_FAILED, err);
+    else if (!is_looked_up)
+        go_home(f, WARM_UNCACHEABLE, 0);
+    else
+        ask(f);
+}
+
+/* ---- life ---- */
+
+struct warm_fetch *warm_fetch_new(struct loop *home, struct span url, struct span lines,
+                                  void (*on_home)(struct warm_fetch *f), void *ctx)
+{
+    struct warm_fetch *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return NULL;
+    list_init(&f->link);
+    f->home = home;
+    f->on_home = on_home;
+    f->ctx = ctx;
+    f->waiter.on_event = on_flight_event;
+    f->url = arena_span(&f->arena, url);
+    f->lines = arena_span(&f->arena, lines);
+    if (f->url.p == NULL || f->lines.p == NULL)
+        warm_fetch_free(&f);
+    return f;
+}
+
+void warm_fetch_start(struct warm_fetch *f, struct warm_env *env)
+{
+    REQUIRE(loop_is_current(f->home));
+    f->env = env;
+    f->mail.deliver = deliver_there;
+    loop_post(env->loop, &f->mail);
+}
+
+void *warm_fetch_ctx(const struct warm_fetch *f)
+{
+    return f->ctx;
+}
+
+enum warm_outcome warm_fetch_outcome(const struct warm_fetch *f)
+{
+    return f->outcome;
+}
+
+int warm_fetch_error(const struct warm_fetch *f)
+{
+    return f->err;
+}
+
+int warm_fetch_status(const struct warm_fetch *f)
+{
+    return f->status;
+}
+
+struct span warm_fetch_url(const struct warm_fetch *f)
+{
+    return f->url;
+}
+
+void warm_fetch_free(struct warm_fetch **slot)
+{
+    struct warm_fetch *f = *slot;
+    *slot = NULL;
+    if (f == NULL)
+        return;
+    REQUIRE(!list_linked(&f->link) && f->waiter.flight == NULL);
+    config_unref(&f->config);
+    warm_request_fini(&f->request);
+    buf_fini(&f->key);
+    arena_fini(&f->arena);
+    free(f);
+}
+
+void warm_env_init(struct warm_env *env, struct loop *l, struct cache *c, struct flight_env *flights)
+{
+    *env = (struct warm_env){.loop = l, .cache = c, .flights = flights};
+    list_init(&env->running);
+}
+
+void warm_env_stop(struct warm_env *env)
+{
+    env->is_stopped = true;
+    while (!list_empty(&env->running))
+        go_home(container_of(env->running.next, struct warm_fetch, link), WARM_CANCELLED, 0);
+}

@@ -38,7 +38,17 @@ struct stored {
         true, 1, (f), 60, 60 \
     }
 
-enum { JOINS, ALONE_AUTH, ALONE_CONDITION, ALONE_NO_STORE, ONLY_NEW, ONLY_STORED, LOOKED, UNCOLLAPSED };
+enum {
+    JOINS,
+    ALONE_AUTH,
+    ALONE_CONDITION,
+    ALONE_NO_STORE,
+    ONLY_NEW,
+    ONLY_STORED,
+    LOOKED,
+    ONLY_FRESH,
+    UNCOLLAPSED
+};
 
 static const struct row {
     const char *what;
@@ -91,6 +101,10 @@ static const struct row {
      true, false},
     {"collapse: off, and a hit", FRESH, UNCOLLAPSED, "", MARK_NONE, 0, CHOICE_HIT, 0, PASSED_NONE, 0, true,
      false},
+    {"warming: stale is of no use, and it is shared whatever the route says", SWR, ONLY_FRESH, "", MARK_NONE,
+     0, CHOICE_FETCH, MISSED_EXPIRED, PASSED_NONE, 0, true, false},
+    {"warming: nor is it while an error is remembered", SWR, ONLY_FRESH, "", MARK_ERROR, ERR_CONNECT,
+     CHOICE_STALE, MISSED_EXPIRED, PASSED_NONE, ERR_CONNECT, true, false},
     {"remembered: uncacheable", NONE, JOINS, "", MARK_UNCACHEABLE, 0, CHOICE_ALONE, MISSED_UNCACHEABLE,
      PASSED_UNCACHEABLE, 0, false, false},
     {"remembered: too large", NONE, JOINS, "", MARK_TOO_LARGE, 0, CHOICE_FETCH, MISSED_WINDOW, PASSED_NONE, 0,
@@ -141,7 +155,7 @@ static void make(struct asked *a, const struct row *r)
     a->cfg.stale.if_disconnected_ms = 60 * S;
     a->cfg.stale.obey_s_maxage = true;
     config_route_defaults(&a->cfg, &a->route);
-    a->route.collapse = r->how != UNCOLLAPSED;
+    a->route.collapse = r->how != UNCOLLAPSED && r->how != ONLY_FRESH;
     a->facts = facts_of(&r->stored);
     a->entry = (struct entry){.mark = r->mark, .mark_err = r->mark_err, .mark_until_ms = MONO_MS + 1500};
     a->q = (struct choice_question){
@@ -152,6 +166,7 @@ static void make(struct asked *a, const struct row *r)
         .only_stored = r->how == ONLY_STORED || r->how == LOOKED,
         .may_look = r->how == ONLY_STORED,
         .only_new = r->how == ONLY_NEW,
+        .only_fresh = r->how == ONLY_FRESH,
         .wants_range = http_has(&a->head.head, FIELD_RANGE),
         .why_alone = why_alone[r->how],
         .mono_ms = MONO_MS,

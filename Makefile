@@ -42,7 +42,7 @@ $(O)/%.o: %.c
 	@echo "  cc $(B)$<"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(O)/shield/main.o $(O)/shield/ops/metrics.o $(O)/shield/ctl/main.o: ALL_CFLAGS += -DSHIELD_VERSION='"$(VERSION)"'
+$(O)/shield/main.o $(O)/shield/ops/metrics.o $(O)/shield/ctl/ctl_options.o: ALL_CFLAGS += -DSHIELD_VERSION='"$(VERSION)"'
 
 define archive
 $(call lib,$(1)): $(patsubst %.c,$(O)/%.o,$(call libsrc,$(1)))

@@ -16,8 +16,9 @@ enum { CTL_HEADERS = 64 };
 struct ctl {
     const char *admin_text; /* ADDR as given, for messages */
     struct netaddr admin;
-    struct buf token; /* empty: none is sent */
-    bool json;        /* answer as JSON instead of text */
+    const char *token_file; /* NULL: none was given */
+    struct buf token;       /* empty: none is sent */
+    bool json;              /* answer as JSON instead of text */
 
     /* explain: the request in question */
     const char *url, *method; /* method NULL: GET */
@@ -26,7 +27,12 @@ struct ctl {
 
     /* purge: the order as POST /purge takes it, made by the first ctl_order_*; NULL: none */
     json_t *order;
-    bool is_waiting; /* for the end of a paced one */
+    bool is_waiting; /* for the end: of a paced one, of warming */
+
+    const char *list_file; /* warm, deploy: what is to be warmed, "-" for stdin; NULL: nothing */
+    uint64_t pace;         /* requests a second; 0: as the shield has it */
+
+    uint64_t looks, interval_ms; /* top; 0 looks: until q */
 };
 
 /* Put one thing more into the order: an item of a list, or a member. False without memory, which is said. */
@@ -44,7 +50,7 @@ struct ctl_answer {
 /* GET `target`; any status is an answer. False after saying why there is none. */
 bool ctl_ask(const struct ctl *c, const char *target, struct ctl_answer *out);
 
-/* The same with POST, and with JSON as content unless that is empty. */
+/* The same with POST, and with `content` unless that is empty. */
 bool ctl_post(const struct ctl *c, const char *target, struct span content, struct ctl_answer *out);
 
 /* Say what an answer means that was not hoped for: its "error", or its first line. */
@@ -60,6 +66,17 @@ json_t *ctl_get_json(const struct ctl *c, const char *target);
 enum ctl_exit ctl_print(struct buf *text);
 enum ctl_exit ctl_print_json(const json_t *value);
 
+/* Order the purge of c->order: what the shield said of one that is in force, else NULL after saying why.
+ * *is_durable: it would survive a restart; that it would not is said. */
+json_t *ctl_purge_order(const struct ctl *c, bool *is_durable);
+void ctl_purge_put(struct buf *out, const json_t *said); /* as a line of text */
+
+/* Have c->list_file warmed, and wait for the end where `waits`: what the shield said then, with what failed
+ * on stderr; else NULL after saying why. */
+json_t *ctl_warm_list(const struct ctl *c, bool waits);
+bool ctl_warm_is_well(const json_t *end); /* all of it was done, and nothing failed */
+void ctl_warm_put(struct buf *out, const json_t *said);
+
 /* The commands. */
 enum ctl_exit ctl_stats(const struct ctl *c);
 enum ctl_exit ctl_flights(const struct ctl *c);
@@ -67,6 +84,9 @@ enum ctl_exit ctl_explain(const struct ctl *c);
 enum ctl_exit ctl_metrics(const struct ctl *c);
 enum ctl_exit ctl_ready(const struct ctl *c);
 enum ctl_exit ctl_purge(const struct ctl *c);
+enum ctl_exit ctl_warm(const struct ctl *c);
+enum ctl_exit ctl_deploy(const struct ctl *c);
+enum ctl_exit ctl_top(const struct ctl *c);
 enum ctl_exit ctl_reload(const struct ctl *c);
 enum ctl_exit ctl_drain(const struct ctl *c);
 enum ctl_exit ctl_version(const struct ctl *c);

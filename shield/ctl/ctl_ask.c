@@ -68,7 +68,7 @@ static int reach(const struct ctl *c, const struct netaddr *to)
 
 struct question {
     const char *method, *target;
-    struct span content; /* JSON, or empty */
+    struct span content; /* may be empty */
 };
 
 static bool send_request(const struct ctl *c, int fd, const struct netaddr *to, const struct question *q)
@@ -82,7 +82,8 @@ static bool send_request(const struct ctl *c, int fd, const struct netaddr *to, 
     if (c->token.len > 0)
         buf_printf(&out, "\r\nAuthorization: Bearer %.*s", SPAN_FMT(buf_span(&c->token)));
     if (q->content.len > 0)
-        buf_printf(&out, "\r\nContent-Type: application/json\r\nContent-Length: %zu", q->content.len);
+        buf_printf(&out, "\r\nContent-Type: %s\r\nContent-Length: %zu",
+                   q->content.p[0] == '{' ? "application/json" : "text/plain", q->content.len);
     buf_put_lit(&out, "\r\nConnection: close\r\n\r\n");
     buf_put_span(&out, q->content);
 

@@ -39,16 +39,12 @@ bool ctl_order_item(struct ctl *c, const char *list, const char *text)
 
 /* ---- purge ---- */
 
-static enum ctl_exit print_receipt(const struct ctl *c, const json_t *said)
+void ctl_purge_put(struct buf *out, const json_t *said)
 {
-    struct buf out = {0};
     bool is_durable = json_is_true(show_find(said, "durable"));
-    if (c->json)
-        return ctl_print_json(said);
-    buf_printf(&out, "purge %" PRId64 ": %s%s\n", show_int(said, "purge"),
+    buf_printf(out, "purge %" PRId64 ": %s%s\n", show_int(said, "purge"),
                json_is_true(show_find(said, "repeated")) ? "ordered before; " : "",
                is_durable ? "in force" : "in force, but it would not survive a restart");
-    return ctl_print(&out);
 }
 
 /* A paced purge has reached everything when its time is over. */
@@ -61,40 +57,51 @@ static void wait_for_end(const struct ctl *c)
             sleep(1);
 }
 
-static enum ctl_exit conclude(const struct ctl *c, const struct ctl_answer *a)
+/* What was said of a purge that is in force; NULL after saying that it is not. */
+static json_t *conclude(const struct ctl *c, const struct ctl_answer *a)
 {
     json_t *said = a->body.len > 0 ? json_loadb(a->body.p, a->body.len, 0, NULL) : NULL;
-    bool is_in_force = (a->status == 200 || a->status == 507) && json_is_integer(show_find(said, "purge"));
-    enum ctl_exit result = CTL_FAILED;
-    if (!is_in_force)
-        ctl_say_refusal(c, "/purge", a);
-    else
-        result = print_receipt(c, said);
-    if (is_in_force && a->status != 200) {
-        fprintf(stderr,
-                "shieldctl: %s: the purge is in force but not durable; shieldctl ready says what ails the "
-                "store\n",
-                c->admin_text);
-        result = CTL_FAILED;
-    }
+    if ((a->status == 200 || a->status == 507) && json_is_integer(show_find(said, "purge")))
+        return said;
+    ctl_say_refusal(c, "/purge", a);
     json_decref(said);
-    if (result == CTL_OK && c->is_waiting)
-        wait_for_end(c);
-    return result;
+    return NULL;
 }
 
-enum ctl_exit ctl_purge(const struct ctl *c)
+json_t *ctl_purge_order(const struct ctl *c, bool *is_durable)
 {
     struct ctl_answer a = {0};
-    enum ctl_exit result = CTL_FAILED;
+    json_t *said = NULL;
     char *order = json_dumps(c->order, JSON_COMPACT);
     if (order == NULL)
         no_memory();
     else if (ctl_post(c, "/purge", span_of(order), &a))
-        result = conclude(c, &a);
+        said = conclude(c, &a);
     buf_fini(&a.body);
     free(order);
-    return result;
+    *is_durable = said != NULL && json_is_true(show_find(said, "durable"));
+    if (said != NULL && !*is_durable)
+        fprintf(stderr,
+                "shieldctl: %s: the purge is in force but not durable; shieldctl ready says what ails the "
+                "store\n",
+                c->admin_text);
+    return said;
+}
+
+enum ctl_exit ctl_purge(const struct ctl *c)
+{
+    bool is_durable;
+    struct buf out = {0};
+    json_t *said = ctl_purge_order(c, &is_durable);
+    if (said == NULL)
+        return CTL_FAILED;
+    if (!c->json)
+        ctl_purge_put(&out, said);
+    enum ctl_exit result = c->json ? ctl_print_json(said) : ctl_print(&out);
+    json_decref(said);
+    if (result == CTL_OK && c->is_waiting)
+        wait_for_end(c);
+    return is_durable ? result : CTL_FAILED;
 }
 
 /* ---- what changes how it runs ---- */

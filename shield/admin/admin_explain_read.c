@@ -58,16 +58,21 @@ static bool take_parameter(struct parameters *p, struct span name, struct span v
     return why->len == 0;
 }
 
+/* What stands before the first `c`; all of it where there is none. */
+static struct span before(struct span s, char c)
+{
+    const char *at = s.len > 0 ? memchr(s.p, c, s.len) : NULL;
+    return (struct span){s.p, at != NULL ? (size_t)(at - s.p) : s.len};
+}
+
 static bool read_parameters(struct parameters *p, struct span query, struct buf *why)
 {
     while (query.len > 0) {
-        const char *end = memchr(query.p, '&', query.len);
-        struct span one = {query.p, end != NULL ? (size_t)(end - query.p) : query.len};
-        query = span_from(query, one.len + 1);
-        const char *equals = one.len > 0 ? memchr(one.p, '=', one.len) : NULL;
-        size_t n = equals != NULL ? (size_t)(equals - one.p) : one.len;
-        if (one.len > 0 && !take_parameter(p, (struct span){one.p, n}, span_from(one, n + 1), why))
+        struct span one = before(query, '&');
+        struct span name = before(one, '=');
+        if (one.len > 0 && !take_parameter(p, name, span_from(one, name.len + 1), why))
             return false;
+        query = span_from(query, one.len + 1);
     }
     struct span method = p->method.len > 0 ? buf_span(&p->method) : SPAN("GET");
     if (authority_of(buf_span(&p->url)).len == 0)

@@ -39,6 +39,7 @@ struct loop {
 
     /* private */
     uv_async_t wake;
+    uv_tcp_t first_stream; /* closed at once */
     _Atomic(struct mail *) inbox;
     struct mail *own, **own_tail; /* mail from this thread to itself: no atomics, no wake-up */
     uv_timer_t tick;

@@ -33,8 +33,8 @@ def descriptors(shield):
 
 
 def wait_descriptors(shield, before):
-    """Until no more are open than before, but for one that libuv keeps for each loop that has had a connection."""
-    until("the descriptors are back", lambda: len(descriptors(shield)) <= before + 3)
+    """Until no more are open than before."""
+    until("the descriptors are back", lambda: len(descriptors(shield)) <= before)
 
 
 def cpu_s(shield):

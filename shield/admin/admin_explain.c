@@ -8,6 +8,7 @@
 #include "shield/admin/admin_json.h"
 #include "shield/policy/key.h"
 #include "shield/policy/route.h"
+#include "shield/policy/unkeyed.h"
 
 static void free_explain(struct explain *e)
 {
@@ -48,7 +49,7 @@ static void sort(struct explain *e)
     struct http1_body content;
     http_remove(&e->head, FIELD_SHIELD_DEBUG); /* as with a real one */
     http_remove_name(&e->head, span_of(e->config->edges_secret_header));
-    http_remove(&e->head, FIELD_X_FORWARDED_FOR);
+    unkeyed_drop_hearsay(&e->head);
     http1_body_for_request(&content, &e->head, &e->config->http_limits);
     http1_target(&e->head, &e->target);
     e->route = policy_route(e->config, &e->head, &e->target);

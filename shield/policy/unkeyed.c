@@ -11,12 +11,90 @@ const uint64_t unkeyed_fields =
     BIT_OF(X_FORWARDED_PORT) | BIT_OF(X_FORWARDED_PREFIX) | BIT_OF(X_FORWARDED_SERVER) | BIT_OF(X_HOST) |
     BIT_OF(X_ORIGINAL_URL) | BIT_OF(X_REWRITE_URL) | BIT_OF(X_HTTP_METHOD_OVERRIDE);
 
-/* Of the same kind, each obeyed by some framework: another method, another URL, another host or scheme. */
-static const char *const others[] = {
-    "Front-End-Https", "X-Backend-Host",    "X-Forwarded-Method", "X-Forwarded-Path",  "X-Forwarded-Protocol",
-    "X-Forwarded-Ssl", "X-Forwarded-Uri",   "X-Forwarded-Url",    "X-Host-Override",   "X-HTTP-Host-Override",
-    "X-HTTP-Method",   "X-Method-Override", "X-Original-Host",    "X-Original-Method", "X-Original-Uri",
-    "X-Override-Url",  "X-Rewrite-Uri",     "X-Url-Scheme",
+#define NAME(text)                \
+    {                             \
+        "" text, sizeof(text) - 1 \
+    }
+
+/* Of the same kind, each obeyed by some framework: another method, another URL, another host or scheme.
+ * (CGI hands "Proxy" on as HTTP_PROXY, which its heirs ask through.) */
+static const struct span others[] = {
+    NAME("Base-Url"),
+    NAME("CloudFront-Forwarded-Proto"),
+    NAME("Front-End-Https"),
+    NAME("Host-Override"),
+    NAME("Http-Url"),
+    NAME("Proxy"),
+    NAME("Proxy-Host"),
+    NAME("Proxy-Url"),
+    NAME("Request-Uri"),
+    NAME("Script-Name"),
+    NAME("Uri"),
+    NAME("Url"),
+    NAME("X-Arr-Ssl"),
+    NAME("X-Backend-Host"),
+    NAME("X-Context-Path"),
+    NAME("X-Envoy-Original-Path"),
+    NAME("X-Forwarded"),
+    NAME("X-Forwarded-Base-Url"),
+    NAME("X-Forwarded-By"),
+    NAME("X-Forwarded-Context"),
+    NAME("X-Forwarded-Host-Override"),
+    NAME("X-Forwarded-Method"),
+    NAME("X-Forwarded-Path"),
+    NAME("X-Forwarded-Protocol"),
+    NAME("X-Forwarded-Root"),
+    NAME("X-Forwarded-Ssl"),
+    NAME("X-Forwarded-Uri"),
+    NAME("X-Forwarded-Url"),
+    NAME("X-Host-Override"),
+    NAME("X-HTTP-DestinationURL"),
+    NAME("X-HTTP-Host-Override"),
+    NAME("X-HTTP-Method"),
+    NAME("X-HTTP-Path-Override"),
+    NAME("X-Invoke-Path"),
+    NAME("X-Invoke-Query"),
+    NAME("X-Invoke-Status"),
+    NAME("X-Matched-Path"),
+    NAME("X-Method-Override"),
+    NAME("X-Middleware-Prefetch"),
+    NAME("X-Middleware-Subrequest"),
+    NAME("X-MS-Original-URL"),
+    NAME("X-Now-Route-Matches"),
+    NAME("X-Original-Host"),
+    NAME("X-Original-Method"),
+    NAME("X-Original-Scheme"),
+    NAME("X-Original-Uri"),
+    NAME("X-Override-Url"),
+    NAME("X-Path-Info"),
+    NAME("X-Port"),
+    NAME("X-Proto"),
+    NAME("X-Proxy-Url"),
+    NAME("X-Request-Uri"),
+    NAME("X-Rewrite-Uri"),
+    NAME("X-Scheme"),
+    NAME("X-Script-Name"),
+    NAME("X-Server"),
+    NAME("X-Url-Scheme"),
+};
+
+/* Who has asked, beside X-Forwarded-For. */
+static const struct span askers[] = {
+    NAME("CF-Connecting-IP"),
+    NAME("Client-IP"),
+    NAME("Fastly-Client-IP"),
+    NAME("Forwarded-For"),
+    NAME("True-Client-IP"),
+    NAME("X-Client-IP"),
+    NAME("X-Real-IP"),
+    NAME("X-Cluster-Client-IP"),
+    NAME("X-Envoy-External-Address"),
+    NAME("X-Forwarder-For"),
+    NAME("X-Original-Forwarded-For"),
+    NAME("X-Originating-IP"),
+    NAME("X-ProxyUser-IP"),
+    NAME("X-Remote-Addr"),
+    NAME("X-Remote-IP"),
 };
 
 static bool is_alnum(char c)
@@ -47,16 +125,36 @@ bool unkeyed_same_name(struct span name, struct span known)
     return true;
 }
 
+static bool is_among(struct span name, const struct span *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (unkeyed_same_name(name, names[i]))
+            return true;
+    return false;
+}
+
 bool unkeyed_input(const struct http_field *f)
 {
     if (f->id != FIELD_OTHER)
         return unkeyed_fields >> f->id & 1;
-    if (unkeyed_fields >> unkeyed_spelling(f->name) & 1)
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        if (unkeyed_same_name(f->name, span_of(others[i])))
-            return true;
-    return false;
+    return unkeyed_fields >> unkeyed_spelling(f->name) & 1 || is_among(f->name, others, ARRAY_LEN(others));
+}
+
+static bool is_hearsay(const struct http_field *f)
+{
+    if (f->id != FIELD_OTHER)
+        return f->id == FIELD_X_FORWARDED_FOR;
+    return unkeyed_same_name(f->name, SPAN("X-Forwarded-For")) ||
+           is_among(f->name, askers, ARRAY_LEN(askers));
+}
+
+void unkeyed_drop_hearsay(struct http_head *request)
+{
+    for (uint32_t i = 0; i < request->n_fields;)
+        if (is_hearsay(&request->fields[i]))
+            http_remove_name(request, request->fields[i].name);
+        else
+            i++;
 }
 
 enum http_field_id unkeyed_spelling(struct span name)

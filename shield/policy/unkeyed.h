@@ -14,6 +14,10 @@ extern const uint64_t unkeyed_fields;
 /* Whether `f` is one of them, by its id or by a name that has none. */
 bool unkeyed_input(const struct http_field *f);
 
+/* Take out of a request what it says about who has asked: X-Forwarded-For, X-Real-IP and their like, however
+ * spelt. Only a trusted edge is believed in that. */
+void unkeyed_drop_hearsay(struct http_head *request);
+
 /* Whether an origin may take `name` for `known`: CGI and its heirs write "_" for every byte of a name that is
  * neither letter nor digit, so that X_Forwarded_Host and X-Forwarded-Host are one to them. */
 bool unkeyed_same_name(struct span name, struct span known);

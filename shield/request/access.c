@@ -1,6 +1,7 @@
 #include "shield/request/exchange_impl.h"
 
 #include "common/err.h"
+#include "shield/policy/unkeyed.h"
 
 /* Who may use the shield at all, by address and by a secret, both where both are set; and whose word is
  * passed on. They are the running configuration's, so that a reload holds for connections that are open. */
@@ -28,9 +29,8 @@ static bool take_secret(struct exchange *ex)
 /* Nobody but a trusted edge is heard about who asked it: no origin, and no key or Vary either. */
 static void drop_hearsay(struct exchange *ex)
 {
-    if (http_has(&ex->head, FIELD_X_FORWARDED_FOR) &&
-        !config_cidrs_have(&ex->config->edges_trusted, &ex->peer->addr))
-        http_remove(&ex->head, FIELD_X_FORWARDED_FOR);
+    if (!config_cidrs_have(&ex->config->edges_trusted, &ex->peer->addr))
+        unkeyed_drop_hearsay(&ex->head);
 }
 
 int access_check(struct exchange *ex)

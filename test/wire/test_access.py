@@ -266,6 +266,19 @@ def test_x_forwarded_for_of_trusted_edges_only(lab, tmp_path, method, route):
         assert forwarded_for(lab, origin, shield, "127.0.0.9", method, headers) == [", ".join(kept + ["127.0.0.9"])]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("name", ["X-Real-IP", "true-client-ip", "CF-Connecting-IP", "X_Forwarded_For", "X-Client_IP"])
+def test_who_asked_is_heard_from_trusted_edges_only(lab, name, method):
+    """By whatever name: an origin that believes one of them would believe whoever connects. Where only CGI would, not with a key."""
+    origin = lab.origin().on_all(Reply("x", Cache_Control="max-age=60", Vary=name))
+    shield = lab.shield(origin, sets={"edges.trusted": "127.0.0.9"})
+    assert ask_from(lab, shield, "127.0.0.1", "/x", method, headers=[(name, "192.0.2.1")]).status == 200
+    assert name not in origin.requests()[-1].fields
+    assert ask_from(lab, shield, "127.0.0.1", "/x", headers=[(name, "192.0.2.2")]).cache.get("hit") == (True if method == "GET" else None)
+    assert ask_from(lab, shield, "127.0.0.9", "/y", method, headers=[(name, "192.0.2.1")]).status == 200
+    assert (name in origin.requests()[-1].fields) == (method == "POST" or name != "X_Forwarded_For")
+
+
 @pytest.mark.parametrize("trusted, passed", [([], []), (["unix:"], ["192.0.2.1", "198.51.100.7"])])
 def test_x_forwarded_for_over_a_unix_socket(lab, tmp_path, trusted, passed):
     origin = lab.origin().on_all(Reply("x", Cache_Control="max-age=60"))

@@ -13,7 +13,10 @@ PLAIN = b"plain"
 NAMES = ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Port", "X-Forwarded-Prefix",
          "X-Forwarded-Server", "X-Host", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "Forwarded"]
 KIN = ["X-HTTP-Method", "X-Method-Override", "X-Original-Host", "X-Forwarded-Path", "X-Forwarded-Uri", "X-Forwarded-Ssl",
-       "X-Forwarded-Protocol", "X-Host-Override", "X-HTTP-Host-Override", "X-Original-Uri", "Front-End-Https", "X-Url-Scheme"]
+       "X-Forwarded-Protocol", "X-Host-Override", "X-HTTP-Host-Override", "X-Original-Uri", "Front-End-Https", "X-Url-Scheme",
+       "X-Forwarded-By", "X-Scheme", "X-Original-Scheme", "X-Request-Uri", "X-Script-Name", "X-MS-Original-URL", "X-Envoy-Original-Path",
+       "X-HTTP-Path-Override", "Host-Override", "Proxy", "X-Middleware-Subrequest", "CloudFront-Forwarded-Proto",
+       "X-Forwarded-For", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP", "Client-IP", "X-Original-Forwarded-For"]
 
 
 def spellings(name):

@@ -109,7 +109,14 @@ bench: all
 	@[ -f bench/run.sh ] || { echo "bench/run.sh is missing" >&2; exit 1; }
 	sh bench/run.sh $(B)
 
-install: all
+# The manual pages: what the programs say of themselves with --help stands in its place.
+MAN := $(addprefix $(B)man/,shield.8 shieldctl.1 shield-bench.1)
+$(B)man/%: deploy/man/%.in deploy/man/page deploy/man/help.awk $(B)shield $(B)shieldctl $(B)shield-bench
+	@mkdir -p $(@D)
+	$(Q)sh deploy/man/page $(B) $< >$@.new && mv $@.new $@
+
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: all $(MAN)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shield
 	install -m 755 $(B)shield $(B)shieldctl $(B)shield-bench $(DESTDIR)$(PREFIX)/bin
 	sed 's|@PREFIX@|$(PREFIX)|g' deploy/shield.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shield.service
@@ -118,5 +125,12 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/shield/bench/peers $(DESTDIR)$(PREFIX)/share/shield/bench/scenarios
 	install -m 644 bench/peers/* $(DESTDIR)$(PREFIX)/share/shield/bench/peers
 	install -m 644 bench/scenarios/* $(DESTDIR)$(PREFIX)/share/shield/bench/scenarios
+	install -d $(SHARE)/man/man1 $(SHARE)/man/man8 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
+	install -m 644 $(filter %.1,$(MAN)) $(SHARE)/man/man1
+	install -m 644 $(filter %.8,$(MAN)) $(SHARE)/man/man8
+	install -m 644 deploy/completion/shieldctl.bash $(SHARE)/bash-completion/completions/shieldctl
+	ln -sf shieldctl $(SHARE)/bash-completion/completions/shield
+	ln -sf shieldctl $(SHARE)/bash-completion/completions/shield-bench
+	install -m 644 deploy/completion/_shieldctl $(SHARE)/zsh/site-functions
 
 -include $(patsubst %.c,$(O)/%.d,$(UNIT_SRC) $(FUZZ_SRC) $(DIFF_SRC))

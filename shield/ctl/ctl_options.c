@@ -146,10 +146,13 @@ static void print_help(const struct ctl_command *command)
         print_general_help();
         return;
     }
-    printf("shieldctl %s%s%s [OPTION]...\n\n%s\n\nOptions:\n", command->name,
-           command->words[0] != '\0' ? " " : "", command->words, command->help);
-    if (command->takes != 0)
+    printf("shieldctl %s%s%s [OPTION]...\n\n%s\n", command->name, command->words[0] != '\0' ? " " : "",
+           command->words, command->help);
+    if (command->takes != 0) {
+        puts("\nOptions:");
         print_options(command->takes);
+    }
+    puts("\nOptions of any command:");
     print_options(0);
 }
 

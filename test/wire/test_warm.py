@@ -239,7 +239,7 @@ def test_a_drain_ends_it(lab, number):
     origin.wait_count(1)
     client = lab.client(shield)
     client.request("/client")
-    shield.wait_metric("flights", lambda n: n > 3)
+    shield.wait_metric("origin_queue_depth", 32)
     shield.send_signal(number)
     shield.wait_log("warm: id=1 cancelled")
     assert post(shield, ["/a"])[0] == 503

@@ -35,7 +35,7 @@ lib      = $(O)/lib$(subst /,_,$(1)).a
 SHIELD_ORDER ?= shield/http shield/request shield/admin shield/warm shield/cache shield/flight shield/origin shield/purge shield/store shield/net shield/policy shield/ops common
 SHIELD_LIBS  := $(foreach f,$(SHIELD_ORDER),$(call lib,$(f)))
 
-all: $(B)shield $(B)shield-bench $(B)bare-server $(B)purge-check $(B)shieldctl
+all: $(B)shield $(B)shield-bench $(B)bare-server $(B)purge-check $(B)hit-ratio $(B)shieldctl
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)

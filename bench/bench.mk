@@ -12,6 +12,10 @@ $(B)bare-server: $(O)/bench/bare_server.o $(BENCH_LIBS)
 $(B)purge-check: $(O)/bench/purge_check.o $(SHIELD_LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(SHIELD_LIBS) -Wl,--end-group $(LDLIBS)
 
+HIT_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard bench/hits/*.c))
+$(B)hit-ratio: $(HIT_OBJS) $(SHIELD_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(HIT_OBJS) -Wl,--start-group $(SHIELD_LIBS) -Wl,--end-group $(LDLIBS)
+
 $(B)unit/test_bench_%: $(O)/test/unit/test_bench_%.o $(BENCH_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS) -lcmocka

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tables of `make bench`: what Shield costs, beside the least that epoll can do for the same bytes.
 #
-#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit purge stampede stream store idle linear; all of these without one;
+#   sh bench/run.sh BUILD_DIR [TABLE]...     tables: hit purge ratio stampede stream store idle linear; all of these without one;
 #                                            and wrk, our tool beside wrk, where that is installed
 #
 # Both sides of a ratio run in the same minute, in alternating rounds; what is shown is the median. Speed never
@@ -16,7 +16,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/shield-bench-XXXXXX") || exit 1
 trap 'stop_all; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
-for program in shield shield-bench bare-server purge-check; do
+for program in shield shield-bench bare-server purge-check hit-ratio; do
     [ -x "$bin/$program" ] || fail "$bin/$program is missing: run make"
 done
 
@@ -68,6 +68,15 @@ table_purge()
     printf '\nEach hit held against the purges in force: a URL of 90 bytes, 5 tags\n'
     printf '  %-34s %11s   %s\n' '' 'each' target
     "$bin/purge-check" || broken 'purge-check found what is not there'
+}
+
+# ---- what the tiers find
+
+table_ratio()
+{
+    printf '\nHit ratio of both tiers, beside an ideal LRU of 85 %% of their size; 60,000 requests each\n'
+    printf '  %-5s %-26s %9s %9s %7s   %20s   %s\n' '' '' ours LRU gain 'of bytes: ours, LRU' target
+    "$bin/hit-ratio" 2>"$tmp/ratio.err" || broken 'a tier finds less than it should'
 }
 
 # ---- stampede
@@ -299,11 +308,11 @@ table_wrk()
 
 start origin "$bin/shield-bench" origin --listen 127.0.0.1:0
 printf '%s, %s, %s processors\n' "$("$bin/shield" -V | head -n 1)" "$(uname -sr)" "$(getconf _NPROCESSORS_ONLN)"
-[ $# -gt 0 ] || set -- hit purge stampede stream store idle linear
+[ $# -gt 0 ] || set -- hit purge ratio stampede stream store idle linear
 for table in "$@"; do
     case $table in
-    hit | purge | stampede | stream | store | idle | linear | wrk) "table_$table" ;;
-    *) fail "$table is not a table: hit purge stampede stream store idle linear wrk" ;;
+    hit | purge | ratio | stampede | stream | store | idle | linear | wrk) "table_$table" ;;
+    *) fail "$table is not a table: hit purge ratio stampede stream store idle linear wrk" ;;
     esac
 done
 if [ -s "$tmp/broken" ]; then

@@ -99,6 +99,10 @@ static const struct row {
     /* we refuse, llhttp takes it or waits for more */
     {"LF without CR", BOTH, NULL,
      "RFC 9112 2.2: it may be recognised; two who differ on where a line ends smuggle"},
+    {"CR without LF", BOTH, NULL,
+     "RFC 9112 2.2: a bare CR is invalid or a space, and ends no line; llhttp skips it before a message"},
+    {"does not begin with HTTP/1.", RESPONSES, NULL,
+     "RFC 9112 4: a status line comes first; 2.2 has empty lines before requests only"},
     {"NUL byte", BOTH, NULL,
      "RFC 9110 5.5: CR, LF and NUL are dangerous: rejected; in a reason phrase too (RFC 9112 4)"},
     {"control byte in the reason phrase", RESPONSES, NULL, "RFC 9112 4: HTAB, SP, VCHAR and obs-text only"},

@@ -19,12 +19,12 @@ static void refuse(struct admin_reply *out, int status, struct span why)
 
 static json_t *json_progress(const struct warm_progress *p)
 {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "id", (json_int_t)p->id, "urls",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "id", (json_int_t)p->id, "urls",
                      (json_int_t)p->urls, "done", (json_int_t)p->done, "stored",
                      (json_int_t)p->counts[WARM_STORED], "fresh", (json_int_t)p->counts[WARM_FRESH], "failed",
                      (json_int_t)p->counts[WARM_FAILED], "uncacheable",
-                     (json_int_t)p->counts[WARM_UNCACHEABLE], "pace", (json_int_t)p->pace, "running",
-                     p->is_running, "cancelled", p->is_cancelled);
+                     (json_int_t)p->counts[WARM_UNCACHEABLE], "sitemaps", (json_int_t)p->counts[WARM_READ],
+                     "pace", (json_int_t)p->pace, "running", p->is_running, "cancelled", p->is_cancelled);
 }
 
 static json_t *json_failures(const struct warm_progress *p)

@@ -5,7 +5,6 @@
 #include "common/check.h"
 #include "common/http_head.h"
 #include "common/units.h"
-#include "shield/admin/sitemap.h"
 
 static const char example[] = "{\"urls\":[\"http://HOST/PATH\"]}";
 
@@ -85,26 +84,39 @@ static bool take_urls(struct warm_order *o, const json_t *value)
 
 static bool check_names(struct warm_order *o, const json_t *all)
 {
+    static const char *const known[] = {"urls", "sitemap", "pace", "headers"};
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)all, name, value)
     {
-        if (strcmp(name, "urls") != 0 && strcmp(name, "pace") != 0 && strcmp(name, "headers") != 0)
-            return warm_order_fault(o, "'%.100s' is not known; there are urls, pace and headers", name);
+        bool is_known = false;
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+            is_known |= strcmp(name, known[i]) == 0;
+        if (!is_known)
+            return warm_order_fault(o, "'%.100s' is not known; there are urls, sitemap, pace and headers",
+                                    name);
     }
     return true;
+}
+
+static bool take_sitemap(struct warm_order *o, const json_t *value)
+{
+    return json_is_string(value) ? warm_order_add_map(o, text_of(value), "sitemap", 0)
+                                 : warm_order_fault(o, "sitemap: write a string, the URL of one");
 }
 
 static bool take_members(struct warm_order *o, const json_t *all)
 {
     const json_t *pace = json_object_get(all, "pace"), *headers = json_object_get(all, "headers");
+    const json_t *urls = json_object_get(all, "urls"), *sitemap = json_object_get(all, "sitemap");
     if (!check_names(o, all))
         return false;
     if (pace != NULL && !set_pace(o, json_is_integer(pace) && json_integer_value(pace) > 0
                                          ? (uint64_t)json_integer_value(pace)
                                          : 0))
         return false;
-    return (headers == NULL || take_headers(o, headers)) && take_urls(o, json_object_get(all, "urls"));
+    return (headers == NULL || take_headers(o, headers)) && (urls == NULL || take_urls(o, urls)) &&
+           (sitemap == NULL || take_sitemap(o, sitemap));
 }
 
 static bool read_json(struct warm_order *o, struct span text)
@@ -142,17 +154,6 @@ static bool read_lines(struct warm_order *o, struct span text)
     return ok;
 }
 
-static bool take_location(void *ctx, struct span url, size_t index)
-{
-    return warm_order_add_url(ctx, url, "loc", index);
-}
-
-static bool read_sitemap(struct warm_order *o, struct span text)
-{
-    const char *why = sitemap_each(text, take_location, o);
-    return why == NULL ? o->err == 0 : warm_order_fault(o, "the sitemap %s", why);
-}
-
 static bool read_query(struct warm_order *o, struct span query)
 {
     uint64_t pace;
@@ -173,9 +174,9 @@ bool warm_read(struct warm_order *o, struct span content, struct span query)
         return false;
     char first = content.len > 0 ? content.p[0] : '\0';
     bool ok = first == '{'   ? read_json(o, content)
-              : first == '<' ? read_sitemap(o, content)
+              : first == '<' ? warm_order_add_listed(o, content)
                              : read_lines(o, content);
-    if (ok && warm_order_urls(o) == 0)
+    if (ok && warm_order_urls(o) == 0 && warm_order_maps(o) == 0)
         return warm_order_fault(o, "nothing to warm; write %s, a URL a line, or a sitemap", example);
     return ok;
 }

@@ -182,7 +182,7 @@ struct config {
         uint64_t max_items, max_item_bytes;
     } purge;
     struct {
-        uint64_t max_urls, max_lists, max_running;
+        uint64_t max_urls, max_lists, max_running, max_sitemap;
     } warm;
     struct {
         int set_cookie; /* enum config_set_cookie */

@@ -59,6 +59,8 @@ const struct directive directives[] = {
       "Warmings that run at a time." },
     { "warm.max_running", D_COUNT, AT(warm.max_running), "32", "1", "10k", D_LIVE, NULL,
       "Requests of all warmings that are under way at a time." },
+    { "warm.max_sitemap", D_BYTES, AT(warm.max_sitemap), "10m", "1k", "1g", D_LIVE, NULL,
+      "Bytes of a sitemap that is fetched." },
 
     { "store.path", D_TEXT, AT(store_path), "", NULL, NULL, D_RESTART, NULL,
       "Directory of the LMDB files; empty keeps the cache in memory." },

@@ -137,6 +137,7 @@
     X(WARM_MAX_URLS, "warm.max_urls")                          \
     X(WARM_MAX_LISTS, "warm.max_lists")                        \
     X(WARM_MAX_RUNNING, "warm.max_running")                    \
+    X(WARM_MAX_SITEMAP, "warm.max_sitemap")                    \
     X(DRAIN_TIMEOUT, "drain_timeout")
 
 /* What purges name: purge.h has the same, in the same order. */

@@ -29,6 +29,11 @@ struct warm_fetch {
     struct flight_waiter waiter;
     unsigned tries;
 
+    bool is_read; /* its content is wanted: */
+    uint64_t max_bytes;
+    struct buf content;
+    size_t tag;
+
     enum warm_outcome outcome;
     int err, status;
 };
@@ -64,7 +69,37 @@ static void ask_again(struct warm_fetch *f)
         go_home(f, WARM_FAILED, ERR_PURGED);
 }
 
-/* Not by whom it is asked, but by what comes: an error of the origin's is no use, a 404 may be. */
+/* What has come of the content, of an object that stays in memory until it has been read. */
+static int read_on(struct warm_fetch *f, struct object *o)
+{
+    for (uint64_t ready = object_ready(o); f->content.len < ready;) {
+        struct span part;
+        struct chunk *hold = NULL;
+        int err =
+            ready <= f->max_bytes ? object_read(o, f->content.len, &part, &hold) : ERR_CONTENT_TOO_LARGE;
+        if (err == 0)
+            buf_put_span(&f->content, part);
+        chunk_unref(&hold);
+        if (err != 0 || f->content.failed)
+            return err != 0 ? err : ERR_NOMEM;
+    }
+    flight_waiter_read_to(&f->waiter, f->content.len);
+    return 0;
+}
+
+static void look_at_content(struct warm_fetch *f)
+{
+    struct object *o = flight_object(f->waiter.flight);
+    enum object_state state = object_state(o); /* before its bytes are counted */
+    f->status = object_head(o)->facts.status;
+    int err = state == OBJECT_FAILED ? object_error(o) : read_on(f, o);
+    if (err != 0 || f->status != 200)
+        go_home(f, WARM_FAILED, err);
+    else if (state == OBJECT_SEALED)
+        go_home(f, WARM_READ, 0);
+}
+
+/* Of what is not stored: an error of the origin's is a failure, a 404 is its answer. */
 static enum warm_outcome outcome_unstored(int status)
 {
     return status >= 500 ? WARM_FAILED : WARM_UNCACHEABLE;
@@ -99,7 +134,10 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
         break;
     case FLIGHT_HEAD:
     case FLIGHT_PROGRESS:
-        look_at_object(f);
+        if (f->is_read)
+            look_at_content(f);
+        else
+            look_at_object(f);
         break;
     case FLIGHT_RELEASED:
         go_home(f, WARM_UNCACHEABLE, 0);
@@ -134,6 +172,28 @@ static struct flight_request what_to_fetch(const struct warm_fetch *f)
     };
 }
 
+/* The content as it is now: nothing stored answers it, and nobody joins it. */
+static void ask_past(struct warm_fetch *f)
+{
+    struct loop *l = f->env->loop;
+    struct flight_request what = what_to_fetch(f);
+    what.key = SPAN("");
+    what.kind = KIND_REFRESH;
+    what.mode = FORWARD_PASS;
+    what.content = BODY_NONE;
+    f->waiter.request = &f->request.head;
+    f->waiter.is_background = f->waiter.is_leader = true;
+    struct flight *flight = flight_limit_bytes(l) ? NULL : flight_new(f->env->flights, &what, false);
+    int err = flight != NULL ? flight_join(flight, l, &f->waiter) : ERR_BUSY;
+    if (err == 0) {
+        flight_launch(flight);
+        return;
+    }
+    if (flight != NULL)
+        flight_discard(&flight);
+    go_home(f, WARM_FAILED, err);
+}
+
 static void ask(struct warm_fetch *f)
 {
     struct cache_question q = {
@@ -165,8 +225,8 @@ static void ask(struct warm_fetch *f)
 }
 
 /* As exchange_start does, for a client that is no edge and is let in. Returns 0, or an error with which it
- * would be refused; *is_looked_up: it has a place in the cache. */
-static int sort(struct warm_fetch *f, bool *is_looked_up)
+ * would be refused; *may_ask: it has a place in the cache, or its content is to be had at the origin. */
+static int sort(struct warm_fetch *f, bool *may_ask)
 {
     struct http_head *head = &f->request.head;
     struct request_verdict v;
@@ -178,7 +238,8 @@ static int sort(struct warm_fetch *f, bool *is_looked_up)
     policy_sort_by_route(f->route, &v);
     struct key_request key = {
         .config = f->config, .route = f->route, .head = head, .target = f->request.target};
-    *is_looked_up = v.kind == REQUEST_LOOKUP && policy_key(&f->key, &key);
+    *may_ask = (policy_key(&f->key, &key) || f->is_read) &&
+               (v.kind == REQUEST_LOOKUP || (f->is_read && v.kind != REQUEST_FIXED));
     f->key_hash = cache_hash(f->env->cache, buf_span(&f->key));
     if (f->key.failed)
         return ERR_NOMEM;
@@ -189,7 +250,7 @@ static void deliver_there(struct mail *m)
 {
     struct warm_fetch *f = container_of(m, struct warm_fetch, mail);
     const char *why;
-    bool is_looked_up = false;
+    bool may_ask = false;
     f->config = config_ref(f->env->loop->config);
     if (f->env->is_stopped) {
         go_home(f, WARM_CANCELLED, 0);
@@ -198,11 +259,13 @@ static void deliver_there(struct mail *m)
     list_add_tail(&f->env->running, &f->link);
     int err = warm_request_make(&f->request, &f->config->http_limits, f->url, f->lines, &why);
     if (err == 0)
-        err = sort(f, &is_looked_up);
+        err = sort(f, &may_ask);
     if (err != 0)
         go_home(f, WARM_FAILED, err);
-    else if (!is_looked_up)
-        go_home(f, WARM_UNCACHEABLE, 0);
+    else if (!may_ask)
+        go_home(f, f->is_read ? WARM_FAILED : WARM_UNCACHEABLE, f->is_read ? ERR_NOT_FOUND : 0);
+    else if (f->is_read)
+        ask_past(f);
     else
         ask(f);
 }
@@ -225,6 +288,13 @@ struct warm_fetch *warm_fetch_new(struct loop *home, struct span url, struct spa
     if (f->url.p == NULL || f->lines.p == NULL)
         warm_fetch_free(&f);
     return f;
+}
+
+void warm_fetch_read(struct warm_fetch *f, uint64_t max_bytes, size_t tag)
+{
+    f->is_read = true;
+    f->max_bytes = max_bytes;
+    f->tag = tag;
 }
 
 void warm_fetch_start(struct warm_fetch *f, struct warm_env *env)
@@ -260,6 +330,21 @@ struct span warm_fetch_url(const struct warm_fetch *f)
     return f->url;
 }
 
+bool warm_fetch_is_read(const struct warm_fetch *f)
+{
+    return f->is_read;
+}
+
+size_t warm_fetch_tag(const struct warm_fetch *f)
+{
+    return f->tag;
+}
+
+struct span warm_fetch_content(const struct warm_fetch *f)
+{
+    return buf_span(&f->content);
+}
+
 void warm_fetch_free(struct warm_fetch **slot)
 {
     struct warm_fetch *f = *slot;
@@ -270,6 +355,7 @@ void warm_fetch_free(struct warm_fetch **slot)
     config_unref(&f->config);
     warm_request_fini(&f->request);
     buf_fini(&f->key);
+    buf_fini(&f->content);
     arena_fini(&f->arena);
     free(f);
 }

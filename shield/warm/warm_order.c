@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/err.h"
+#include "shield/warm/sitemap.h"
 #include "shield/warm/warm_request.h"
 
 enum { SHOWN_BYTES = 200 };
@@ -18,6 +19,7 @@ void warm_order_fini(struct warm_order *o)
 {
     buf_fini(&o->why);
     buf_fini(&o->urls);
+    buf_fini(&o->maps);
     arena_fini(&o->arena);
 }
 
@@ -82,13 +84,10 @@ bool warm_order_add_variant(struct warm_order *o, struct span lines)
     return true;
 }
 
-bool warm_order_add_url(struct warm_order *o, struct span url, const char *where, size_t index)
+/* One more in `list`, which is one of o's. */
+static bool add(struct warm_order *o, struct buf *list, struct span url, const char *where, size_t index)
 {
     const char *why;
-    if (o->err != 0)
-        return false;
-    if ((warm_order_urls(o) + 1) * o->n_variants > o->config->warm.max_urls)
-        return too_many(o);
     int err = try(o, url, o->variants[0], &why);
     if (err == ERR_SYNTAX) {
         struct span shown = {url.p, MIN(url.len, (size_t)SHOWN_BYTES)};
@@ -97,8 +96,38 @@ bool warm_order_add_url(struct warm_order *o, struct span url, const char *where
     }
     struct span copy = arena_span(&o->arena, url);
     if (err == 0 && copy.p != NULL)
-        buf_put(&o->urls, &copy, sizeof copy);
-    return (err == 0 && copy.p != NULL && !o->urls.failed) || warm_order_nomem(o);
+        buf_put(list, &copy, sizeof copy);
+    return (err == 0 && copy.p != NULL && !list->failed) || warm_order_nomem(o);
+}
+
+bool warm_order_add_url(struct warm_order *o, struct span url, const char *where, size_t index)
+{
+    if (o->err != 0)
+        return false;
+    if ((warm_order_urls(o) + 1) * o->n_variants > o->config->warm.max_urls)
+        return too_many(o);
+    return add(o, &o->urls, url, where, index);
+}
+
+bool warm_order_add_map(struct warm_order *o, struct span url, const char *where, size_t index)
+{
+    if (o->err != 0)
+        return false;
+    if (warm_order_maps(o) >= o->config->warm.max_urls)
+        return too_many(o);
+    return add(o, &o->maps, url, where, index);
+}
+
+static bool add_location(void *ctx, enum sitemap_item item, struct span url, size_t index)
+{
+    return item == SITEMAP_URL ? warm_order_add_url(ctx, url, "loc", index)
+                               : warm_order_add_map(ctx, url, "loc", index);
+}
+
+bool warm_order_add_listed(struct warm_order *o, struct span text)
+{
+    const char *why = sitemap_each(text, add_location, o);
+    return why == NULL ? o->err == 0 : warm_order_fault(o, "the sitemap %s", why);
 }
 
 /* ---- looking ---- */
@@ -116,4 +145,14 @@ size_t warm_order_requests(const struct warm_order *o)
 struct span warm_order_url(const struct warm_order *o, size_t i)
 {
     return ((const struct span *)(const void *)o->urls.p)[i];
+}
+
+size_t warm_order_maps(const struct warm_order *o)
+{
+    return o->maps.len / sizeof(struct span);
+}
+
+struct span warm_order_map(const struct warm_order *o, size_t i)
+{
+    return ((const struct span *)(const void *)o->maps.p)[i];
 }

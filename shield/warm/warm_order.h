@@ -16,10 +16,11 @@ struct warm_order {
     int err;        /* 0, ERR_SYNTAX, ERR_CONTENT_TOO_LARGE (warm.max_urls) or ERR_NOMEM */
     struct buf why; /* of the first two: what is wrong, and what would be right */
     struct arena arena;
-    struct buf urls;                         /* struct span each, texts in `arena` */
-    size_t n_variants;                       /* at least 1 */
+    struct buf urls;   /* struct span each, texts in `arena` */
+    struct buf maps;   /* the same: sitemaps that are to be fetched, whose URLs come behind */
+    size_t n_variants; /* at least 1 */
     struct span variants[WARM_VARIANTS_MAX]; /* field lines with CRLF; the texts in `arena` */
-    const struct config *config;             /* private */
+    const struct config *config;             /* whose bounds hold */
     bool has_variants;                       /* private */
 };
 
@@ -35,9 +36,17 @@ bool warm_order_add_variant(struct warm_order *o, struct span lines);
  * o->err. */
 bool warm_order_add_url(struct warm_order *o, struct span url, const char *where, size_t index);
 
+/* The same for a sitemap. */
+bool warm_order_add_map(struct warm_order *o, struct span url, const char *where, size_t index);
+
+/* All that a sitemap's `text` lists: its URLs, and of an index its sitemaps. False with o->err. */
+bool warm_order_add_listed(struct warm_order *o, struct span text);
+
 size_t warm_order_urls(const struct warm_order *o);
 size_t warm_order_requests(const struct warm_order *o); /* each URL with each variant */
 struct span warm_order_url(const struct warm_order *o, size_t i);
+size_t warm_order_maps(const struct warm_order *o);
+struct span warm_order_map(const struct warm_order *o, size_t i);
 
 /* What is wrong with it, in words, unless something already is. Always false. */
 bool warm_order_fault(struct warm_order *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

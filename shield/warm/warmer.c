@@ -14,9 +14,11 @@ struct warm_list {
     struct warmer *warmer;
     uint64_t id;
     struct warm_order order;
-    uint64_t next;   /* which request comes next */
-    uint64_t due_us; /* and when, by the monotonic clock */
-    uint64_t n_running, done, counts[WARM_OUTCOMES];
+    uint64_t next;     /* which request comes next, */
+    size_t next_map;   /* or which sitemap: these come first, */
+    uint64_t due_us;   /* and when, by the monotonic clock */
+    size_t given_maps; /* sitemaps that were ordered; the others were found in these */
+    uint64_t n_running, counts[WARM_OUTCOMES], failed_maps; /* failed_maps: of counts[WARM_FAILED] */
     bool is_cancelled;
     size_t n_failures;
     struct warm_failure failures[WARMER_FAILURES];
@@ -36,7 +38,8 @@ struct warmer {
 
 static bool has_more(const struct warm_list *l)
 {
-    return !l->is_cancelled && l->next < warm_order_requests(&l->order);
+    return !l->is_cancelled &&
+           (l->next_map < warm_order_maps(&l->order) || l->next < warm_order_requests(&l->order));
 }
 
 static bool is_over(const struct warm_list *l)
@@ -84,14 +87,57 @@ static void end_if_over(struct warm_list *l)
 
 /* ---- one request ---- */
 
-static void note_failure(struct warm_list *l, const struct warm_fetch *f)
+/* `why` NULL: the status says it. */
+static void note_failure(struct warm_list *l, const struct warm_fetch *f, const char *why)
 {
     struct span url = arena_span(&l->order.arena, warm_fetch_url(f));
+    l->counts[WARM_FAILED]++;
+    l->failed_maps += warm_fetch_is_read(f);
+    if (l->n_failures < WARMER_FAILURES && url.p != NULL)
+        l->failures[l->n_failures++] = (struct warm_failure){url, why, warm_fetch_status(f)};
+}
+
+/* Of what was asked for. A sitemap has a bound of its own. */
+static void note_error(struct warm_list *l, const struct warm_fetch *f)
+{
     int err = warm_fetch_error(f);
-    if (l->n_failures == WARMER_FAILURES || url.p == NULL)
-        return;
-    l->failures[l->n_failures++] =
-        (struct warm_failure){url, err != 0 ? err_text(err) : NULL, warm_fetch_status(f)};
+    if (warm_fetch_is_read(f) && err == ERR_CONTENT_TOO_LARGE) {
+        metric_limit(l->warmer->loop->metrics, WARM_MAX_SITEMAP);
+        note_failure(l, f, "the sitemap is larger than warm.max_sitemap");
+    } else {
+        note_failure(l, f, err != 0 ? err_text(err) : NULL);
+    }
+}
+
+/* The order is as it was before the sitemap's text was read, which is not warmed, in parts neither. */
+static void drop_listed(struct warm_list *l, const struct warm_fetch *f, size_t urls_bytes, size_t maps_bytes)
+{
+    struct warm_order *o = &l->order;
+    if (o->err == ERR_CONTENT_TOO_LARGE)
+        metric_limit(l->warmer->loop->metrics, WARM_MAX_URLS);
+    const char *why =
+        o->err != ERR_NOMEM && !o->why.failed ? arena_copy(&o->arena, o->why.p, o->why.len) : NULL;
+    note_failure(l, f, why != NULL ? why : err_text(ERR_NOMEM));
+    o->urls.len = urls_bytes;
+    o->maps.len = maps_bytes;
+    o->urls.failed = o->maps.failed = false;
+    o->err = 0;
+    buf_fini(&o->why);
+}
+
+/* A sitemap has come: what it lists is warmed too. An index names sitemaps, and these no others. */
+static void take_listed(struct warm_list *l, const struct warm_fetch *f)
+{
+    struct warm_order *o = &l->order;
+    size_t urls_bytes = o->urls.len, maps_bytes = o->maps.len;
+    o->config = l->warmer->loop->config;
+    bool ok = warm_order_add_listed(o, warm_fetch_content(f));
+    if (ok && o->maps.len > maps_bytes && warm_fetch_tag(f) >= l->given_maps)
+        ok = warm_order_fault(o, "the sitemap is an index within an index");
+    if (ok)
+        l->counts[WARM_READ]++;
+    else
+        drop_listed(l, f, urls_bytes, maps_bytes);
 }
 
 static void work(struct warmer *w);
@@ -101,13 +147,13 @@ static void on_home(struct warm_fetch *f)
     struct warm_list *l = warm_fetch_ctx(f);
     struct warmer *w = l->warmer;
     enum warm_outcome outcome = warm_fetch_outcome(f);
-    l->counts[outcome]++;
-    if (outcome == WARM_CANCELLED)
-        l->is_cancelled = true;
+    if (outcome == WARM_READ)
+        take_listed(l, f);
+    else if (outcome == WARM_FAILED)
+        note_error(l, f);
     else
-        l->done++;
-    if (outcome == WARM_FAILED)
-        note_failure(l, f);
+        l->counts[outcome]++;
+    l->is_cancelled |= outcome == WARM_CANCELLED;
     warm_fetch_free(&f);
     l->n_running--;
     w->n_running--;
@@ -115,15 +161,28 @@ static void on_home(struct warm_fetch *f)
     work(w);
 }
 
+static struct warm_fetch *next_fetch(struct warmer *w, struct warm_list *l)
+{
+    const struct warm_order *o = &l->order;
+    if (l->next_map == warm_order_maps(o)) {
+        uint64_t i = l->next++;
+        struct span lines = o->variants[i % o->n_variants];
+        return warm_fetch_new(w->loop, warm_order_url(o, i / o->n_variants), lines, on_home, l);
+    }
+    size_t map = l->next_map++;
+    struct warm_fetch *f = warm_fetch_new(w->loop, warm_order_map(o, map), SPAN(""), on_home, l);
+    if (f != NULL)
+        warm_fetch_read(f, w->loop->config->warm.max_sitemap, map);
+    else
+        l->failed_maps++;
+    return f;
+}
+
 static void start_next(struct warmer *w, struct warm_list *l)
 {
-    uint64_t i = l->next++;
-    struct span url = warm_order_url(&l->order, i / l->order.n_variants);
-    struct span lines = l->order.variants[i % l->order.n_variants];
-    struct warm_fetch *f = warm_fetch_new(w->loop, url, lines, on_home, l);
+    struct warm_fetch *f = next_fetch(w, l);
     if (f == NULL) {
         l->counts[WARM_FAILED]++;
-        l->done++;
         return;
     }
     l->n_running++;
@@ -195,6 +254,7 @@ int warmer_start(struct warmer *w, struct warm_order *order, uint64_t *id)
     forget_old(w);
     l->warmer = w;
     l->order = *order;
+    l->given_maps = warm_order_maps(order);
     l->id = *id = ++w->last_id;
     warm_order_init(order, order->config);
     list_add_tail(&w->lists, &l->link);
@@ -237,10 +297,11 @@ void warmer_stop(struct warmer *w)
 
 static struct warm_progress progress_of(const struct warm_list *l)
 {
+    const uint64_t *n = l->counts;
     struct warm_progress p = {.id = l->id,
                               .pace = l->order.pace,
-                              .urls = warm_order_requests(&l->order),
-                              .done = l->done,
+                              .urls = warm_order_requests(&l->order) + l->failed_maps,
+                              .done = n[WARM_STORED] + n[WARM_FRESH] + n[WARM_UNCACHEABLE] + n[WARM_FAILED],
                               .is_running = !is_over(l),
                               .is_cancelled = l->is_cancelled,
                               .n_failures = l->n_failures};

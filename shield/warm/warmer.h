@@ -19,7 +19,7 @@ struct warmer;
 struct warmer *warmer_new(struct loop *home, struct warm_env *const *envs, unsigned n_envs);
 void warmer_free(struct warmer **slot); /* after the loops have ended */
 
-/* Begin with `order`, which has a URL at least and is taken over (and empty then). Returns 0 with *id,
+/* Begin with `order`, which names something and is taken over (and empty then). Returns 0 with *id,
  * ERR_BUSY (warm.max_lists is reached, and counted), ERR_GONE (warmer_stop was called) or ERR_NOMEM; with an
  * error the order stays. */
 int warmer_start(struct warmer *w, struct warm_order *order, uint64_t *id);
@@ -37,7 +37,7 @@ struct warm_failure {
 };
 
 struct warm_progress {
-    uint64_t id, pace, urls, done, counts[WARM_OUTCOMES]; /* urls: requests, as counted by the others */
+    uint64_t id, pace, urls, done, counts[WARM_OUTCOMES]; /* urls: requests, and sitemaps that failed */
     bool is_running, is_cancelled;
     size_t n_failures; /* the first ones */
     struct warm_failure failures[WARMER_FAILURES];

@@ -129,7 +129,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 134);
+    assert_int_equal(directive_count, 135);
 }
 
 static void test_names_of_this_node(void **state)

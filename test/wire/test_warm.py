@@ -9,7 +9,7 @@ from patience import until
 from scripted_origin import Reply, cacheable
 
 HOST = "http://edge.test"
-FIELDS = {"id", "urls", "done", "stored", "fresh", "failed", "uncacheable", "pace", "running", "cancelled"}
+FIELDS = {"id", "urls", "done", "stored", "fresh", "failed", "uncacheable", "sitemaps", "pace", "running", "cancelled"}
 
 
 def post(shield, order, query="", **kw):
@@ -298,8 +298,92 @@ def test_ways_to_write_it(lab, body, targets):
     assert {r.target for r in origin.requests()} == targets
 
 
+# ---- sitemaps that are fetched
+
+def sitemap(*urls, root="urlset", entry="url"):
+    return f"<{root}>" + "".join(f"<{entry}><loc>{HOST}{url}</loc></{entry}>" for url in urls) + f"</{root}>"
+
+
+def index(*urls):
+    return sitemap(*urls, root="sitemapindex", entry="sitemap")
+
+
+def test_a_sitemap_is_fetched(lab):
+    origin = lab.origin().on_all(cacheable("x"))
+    origin.on("/sitemap.xml", Reply(sitemap("/a", "/b"), Cache_Control="no-store", chunked=True))
+    shield = lab.shield(origin, workers=2)
+    for n, came in ((1, (3, 3, 0)), (2, (3, 0, 3))):  # remembered as uncacheable or not, it is read each time
+        said = finish(shield, begin(shield, {"urls": [HOST + "/c"], "sitemap": HOST + "/sitemap.xml", "pace": 1000}))
+        assert (said["urls"], said["stored"], said["fresh"]) == came and said["sitemaps"] == 1 and said["failures"] == []
+        assert origin.count("/sitemap.xml") == n
+    assert {r.target for r in origin.requests()} == {"/sitemap.xml", "/a", "/b", "/c"}
+    assert "hit" in lab.ask(shield, "/a").get("Cache-Status")
+
+
+def test_it_is_read_as_it_comes(lab):
+    origin = lab.origin().on("/a", cacheable("x"))
+    shield = lab.shield(origin)
+    text = (sitemap("/a")[:-9] + "<!--" + "x" * 3000000 + "--></urlset>").encode()
+    number = begin(shield, {"sitemap": HOST + "/s"})
+    held = origin.expect("/s").send_head(fields={"Cache-Control": "max-age=60"}, length=len(text))
+    for at in range(0, len(text), 500000):
+        held.send(text[at:at + 500000])
+    held.finish()
+    assert finish(shield, number)["stored"] == 1
+
+
+def test_an_index_is_followed_once(lab):
+    origin = lab.origin().on_all(cacheable("x"))
+    origin.on("/index", Reply(index("/s1", "/s2", "/deeper", "/missing"))).on("/s1", Reply(sitemap("/a"))).on("/s2", Reply(sitemap("/b", "/c")))
+    origin.on("/deeper", Reply(index("/s3"))).on("/missing", Reply("x", 404))
+    shield = lab.shield(origin)
+    for order in ({"sitemap": HOST + "/index", "pace": 1000}, index("/s1", "/s2", "/deeper", "/missing")):
+        number = begin(shield, order)
+        said = finish(shield, number)
+        whys = {f["url"]: f for f in said["failures"]}
+        if number == 1:
+            assert said["sitemaps"] == 3 and set(whys) == {HOST + "/deeper", HOST + "/missing"}
+            assert "index within an index" in whys[HOST + "/deeper"]["why"] and whys[HOST + "/missing"]["status"] == 404
+            assert (said["urls"], said["done"], said["stored"], said["failed"]) == (5, 5, 3, 2)
+        else:  # what was given may be an index itself
+            assert said["sitemaps"] == 3 and "breaks off" in whys[HOST + "/s3"]["why"]
+    assert origin.count("/s3") == 1
+
+
+def test_a_sitemap_that_is_no_good_warms_nothing(lab):
+    origin = lab.origin().on_all(cacheable("x"))
+    origin.on("/cut", Reply(sitemap("/a")[:-3])).on("/bad", Reply(sitemap("/a", "#b"))).on("/large", Reply(sitemap("/a") + " " * 2000))
+    origin.on("/many", Reply(sitemap(*["/a"] * 4))).on("/error", Reply("x", 503)).on("/reset", lambda r: r.reset())
+    shield = lab.shield(origin, sets={"warm.max_sitemap": "1k", "warm.max_urls": 3})
+    whys = {"/cut": "breaks off", "/bad": "loc[1]", "/large": "warm.max_sitemap", "/many": "warm.max_urls", "/error": "an error", "/reset": "closed"}
+    for target, why in whys.items():
+        said = finish(shield, begin(shield, {"sitemap": HOST + target}))
+        assert (said["urls"], said["done"], said["failed"], said["sitemaps"]) == (1, 1, 1, 0), said
+        assert why in said["failures"][0]["why"], said
+    assert origin.count("/a") == 0
+    for limit in ("warm.max_sitemap", "warm.max_urls"):
+        assert shield.metric("limit_reached_total", limit=limit) == 1
+
+
+def test_a_sitemap_waits_behind_clients(lab):
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"origins.default.max_concurrent": 1})
+    first = lab.client(shield).request("/first")
+    held = origin.expect("/first")
+    number = begin(shield, {"sitemap": HOST + "/s"})
+    shield.wait_metric("origin_queue_depth", 1)
+    second = lab.client(shield).request("/second")
+    shield.wait_metric("origin_queue_depth", 2)
+    held.respond(body=b"1")
+    origin.expect("/second").respond(body=b"2")
+    origin.expect("/s").respond(body=sitemap().encode())
+    assert (first.response().body, second.response().body) == (b"1", b"2")
+    assert finish(shield, number)["sitemaps"] == 1
+
+
 @pytest.mark.parametrize("body, told", [
-    ("", "nothing to warm"), ("# nothing\n", "nothing to warm"), ("{}", "urls: write a list"), ('{"urls":[]}', "nothing to warm"),
+    ("", "nothing to warm"), ("# nothing\n", "nothing to warm"), ("{}", "nothing to warm"), ('{"urls":"http://a/"}', "urls: write a list"), ('{"sitemap":["http://a/"]}', "sitemap: write a string"),
+    ('{"sitemap":"/x"}', "sitemap[0]"), ('{"urls":[]}', "nothing to warm"),
     ("{", "no JSON"), ('{"urls":["http://a/"],"url":1}', "'url' is not known"), ('{"urls":[1]}', "urls[0]: write a string"),
     ('{"urls":["http://a/","/x"]}', "urls[1]: '/x' is no absolute URL"), ("http://a/\n\nhttp://a/ b\n", "line[3]"),
     ("ftp://a/", "line[1]"), ("http://a/#x", "fragment"), ("http:///a", "line[1]"), ("http://user@a/", "line[1]"),
@@ -310,7 +394,7 @@ def test_ways_to_write_it(lab, body, targets):
     ('{"urls":["http://a/"],"headers":{"A":"1\\r\\nB: 2"}}', "headers"), ('{"urls":["http://a/"],"headers":{"Content-Length":"5"}}', "headers"),
     ('{"urls":["http://a/"],"headers":{"Transfer-Encoding":"chunked"}}', "headers"),
     ("<urlset><url><loc>http://a/</loc></url>", "breaks off"), ("<urlset><url><loc>http://a/</url></loc></urlset>", "do not nest"),
-    ("<sitemapindex/>", "is an index"), ("<html/>", "no <urlset>"), ("<!DOCTYPE a [<!ENTITY x 'y'>]><urlset/>", "document type"),
+    ("<sitemapindex/>", "nothing to warm"), ("<sitemapindex><url><loc>http://a/</loc></url></sitemapindex>", "nothing to warm"), ("<html/>", "neither <urlset>"), ("<!DOCTYPE a [<!ENTITY x 'y'>]><urlset/>", "document type"),
     ("<urlset><url><loc>http://a/&x;</loc></url></urlset>", "reference"), ("<urlset><url><loc>http://a/&#233;</loc></url></urlset>", "reference"),
     ("<urlset><url><loc>/x</loc></url></urlset>", "loc[0]: '/x' is no absolute URL"), ("<urlset/><urlset/>", "behind its end"),
     ("<urlset>" + "<a>" * 100, "too deeply"), ("<urlset/>", "nothing to warm"), ("<urlset><url><loc>http://a/?a&b</loc></url></urlset>", "&amp;"),

@@ -1,4 +1,4 @@
-#include "shield/admin/sitemap.h"
+#include "shield/warm/sitemap.h"
 
 #include <string.h>
 
@@ -15,7 +15,8 @@ struct sitemap {
     bool has_root;
     struct buf text; /* of the loc that is open */
     const char *why;
-    bool (*each)(void *ctx, struct span url, size_t index);
+    enum sitemap_item item; /* what its root holds */
+    bool (*each)(void *ctx, enum sitemap_item item, struct span url, size_t index);
     void *ctx;
     size_t n;
     bool is_done;
@@ -40,8 +41,8 @@ static bool take_to(struct sitemap *s, struct span end, struct span *out)
 
 static bool is_in_location(const struct sitemap *s)
 {
-    return s->depth == 3 && span_eq(s->open[0], SPAN("urlset")) && span_eq(s->open[1], SPAN("url")) &&
-           span_eq(s->open[2], SPAN("loc"));
+    struct span entry = s->item == SITEMAP_URL ? SPAN("url") : SPAN("sitemap");
+    return s->depth == 3 && span_eq(s->open[1], entry) && span_eq(s->open[2], SPAN("loc"));
 }
 
 /* ---- text ---- */
@@ -117,10 +118,11 @@ static bool open_element(struct sitemap *s, struct span name)
 {
     if (s->depth == 0 && s->has_root)
         return fault(s, "has something behind its end");
-    if (s->depth == 0 && span_eq(name, SPAN("sitemapindex")))
-        return fault(s, "is an index; give its sitemaps one by one");
-    if (s->depth == 0 && !span_eq(name, SPAN("urlset")))
-        return fault(s, "begins with no <urlset>");
+    bool is_index = span_eq(name, SPAN("sitemapindex"));
+    if (s->depth == 0 && !is_index && !span_eq(name, SPAN("urlset")))
+        return fault(s, "begins with neither <urlset> nor <sitemapindex>");
+    if (s->depth == 0)
+        s->item = is_index ? SITEMAP_MAP : SITEMAP_URL;
     if (s->depth == DEPTH_MAX)
         return fault(s, "nests too deeply");
     s->has_root = true;
@@ -136,7 +138,7 @@ static bool close_element(struct sitemap *s, struct span name)
     if (is_in_location(s)) {
         if (s->text.failed)
             return fault(s, "is too large for this host's memory");
-        s->is_done = !s->each(s->ctx, trim_white(buf_span(&s->text)), s->n++);
+        s->is_done = !s->each(s->ctx, s->item, trim_white(buf_span(&s->text)), s->n++);
     }
     s->depth--;
     return !s->is_done;
@@ -201,7 +203,9 @@ static bool take_one(struct sitemap *s)
     return take_markup(s);
 }
 
-const char *sitemap_each(struct span text, bool (*each)(void *ctx, struct span url, size_t index), void *ctx)
+const char *sitemap_each(struct span text,
+                         bool (*each)(void *ctx, enum sitemap_item item, struct span url, size_t index),
+                         void *ctx)
 {
     struct sitemap s = {.rest = text, .each = each, .ctx = ctx};
     while (s.rest.len > 0 && take_one(&s))

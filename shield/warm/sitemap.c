@@ -173,8 +173,10 @@ static bool take_tag(struct sitemap *s)
 static bool take_markup(struct sitemap *s)
 {
     struct span inside;
-    if (span_starts(s->rest, SPAN("!--")))
+    if (span_starts(s->rest, SPAN("!--"))) {
+        s->rest = span_from(s->rest, 3);
         return take_to(s, SPAN("-->"), &inside);
+    }
     if (span_starts(s->rest, SPAN("?")))
         return take_to(s, SPAN("?>"), &inside);
     if (span_starts(s->rest, SPAN("![CDATA["))) {
@@ -198,6 +200,8 @@ static bool take_one(struct sitemap *s)
     s->rest = span_from(s->rest, n + 1);
     if (is_in_location(s) && !put_text(s, text))
         return false;
+    if (s->depth == 0 && trim_white(text).len > 0)
+        return fault(s, s->has_root ? "has something behind its end" : "has something before its beginning");
     if (mark == NULL)
         return s->depth == 0 || fault(s, "breaks off");
     return take_markup(s);

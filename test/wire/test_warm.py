@@ -394,9 +394,9 @@ def test_a_sitemap_waits_behind_clients(lab):
     ('{"urls":["http://a/"],"headers":{"A":"1\\r\\nB: 2"}}', "headers"), ('{"urls":["http://a/"],"headers":{"Content-Length":"5"}}', "headers"),
     ('{"urls":["http://a/"],"headers":{"Transfer-Encoding":"chunked"}}', "headers"),
     ("<urlset><url><loc>http://a/</loc></url>", "breaks off"), ("<urlset><url><loc>http://a/</url></loc></urlset>", "do not nest"),
-    ("<sitemapindex/>", "nothing to warm"), ("<sitemapindex><url><loc>http://a/</loc></url></sitemapindex>", "nothing to warm"), ("<html/>", "neither <urlset>"), ("<!DOCTYPE a [<!ENTITY x 'y'>]><urlset/>", "document type"),
+    ("<sitemapindex/>", "nothing to warm"), ("<sitemapindex><url><loc>http://a/</loc></url></sitemapindex>", "nothing to warm"), ("<html/>", "neither <urlset>"), ("<!--><urlset/>", "breaks off"), ("<!DOCTYPE a [<!ENTITY x 'y'>]><urlset/>", "document type"),
     ("<urlset><url><loc>http://a/&x;</loc></url></urlset>", "reference"), ("<urlset><url><loc>http://a/&#233;</loc></url></urlset>", "reference"),
-    ("<urlset><url><loc>/x</loc></url></urlset>", "loc[0]: '/x' is no absolute URL"), ("<urlset/><urlset/>", "behind its end"),
+    ("<urlset><url><loc>/x</loc></url></urlset>", "loc[0]: '/x' is no absolute URL"), ("<urlset/><urlset/>", "behind its end"), ("<urlset/>x", "behind its end"),
     ("<urlset>" + "<a>" * 100, "too deeply"), ("<urlset/>", "nothing to warm"), ("<urlset><url><loc>http://a/?a&b</loc></url></urlset>", "&amp;"),
 ])
 def test_what_is_refused(module_lab, refusing, body, told):

@@ -9,7 +9,7 @@
 #include "shield/policy/stale.h"
 #include "shield/purge/purge_object.h"
 
-enum { TRIES_MAX = 4 };
+enum { TRIES_MAX = 4, PAUSES_MAX = 10, PAUSE_MS = 1000 };
 
 struct warm_fetch {
     struct mail mail; /* there, then home */
@@ -27,7 +27,8 @@ struct warm_fetch {
     struct buf key;
     uint64_t key_hash;
     struct flight_waiter waiter;
-    unsigned tries;
+    unsigned tries, pauses; /* asked again at once; after a while, since there was no room */
+    struct loop_timer pause;
 
     bool is_read; /* its content is wanted: */
     uint64_t max_bytes;
@@ -49,6 +50,7 @@ static void deliver_home(struct mail *m)
 static void go_home(struct warm_fetch *f, enum warm_outcome outcome, int err)
 {
     flight_leave(&f->waiter);
+    timer_stop(f->env->loop, &f->pause);
     list_remove(&f->link);
     f->outcome = outcome;
     f->err = err;
@@ -67,6 +69,23 @@ static void ask_again(struct warm_fetch *f)
         ask(f);
     else
         go_home(f, WARM_FAILED, ERR_PURGED);
+}
+
+static void go_on(struct warm_fetch *f);
+
+static void on_pause_over(struct loop_timer *t)
+{
+    go_on(container_of(t, struct warm_fetch, pause));
+}
+
+/* A bound of ours is no fault of the URL: clients come first, and it comes again. */
+static void fail(struct warm_fetch *f, int err)
+{
+    bool is_full = err == ERR_BUSY || err == ERR_QUEUE_TIMEOUT;
+    if (is_full && ++f->pauses <= PAUSES_MAX)
+        timer_set(f->env->loop, &f->pause, PAUSE_MS);
+    else
+        go_home(f, WARM_FAILED, err);
 }
 
 /* What has come of the content, of an object that stays in memory until it has been read. */
@@ -148,7 +167,7 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
         ask_again(f);
         break;
     case FLIGHT_FAILED:
-        go_home(f, WARM_FAILED, w->err);
+        fail(f, w->err);
         break;
     }
 }
@@ -191,7 +210,7 @@ static void ask_past(struct warm_fetch *f)
     }
     if (flight != NULL)
         flight_discard(&flight);
-    go_home(f, WARM_FAILED, err);
+    fail(f, err);
 }
 
 static void ask(struct warm_fetch *f)
@@ -217,11 +236,19 @@ static void ask(struct warm_fetch *f)
         break;
     case CACHE_STALE:
     case CACHE_FAILED:
-        go_home(f, WARM_FAILED, reply.err);
+        fail(f, reply.err);
         break;
     case CACHE_WAIT:
         break;
     }
+}
+
+static void go_on(struct warm_fetch *f)
+{
+    if (f->is_read)
+        ask_past(f);
+    else
+        ask(f);
 }
 
 /* As exchange_start does, for a client that is no edge and is let in. Returns 0, or an error with which it
@@ -264,10 +291,8 @@ static void deliver_there(struct mail *m)
         go_home(f, WARM_FAILED, err);
     else if (!may_ask)
         go_home(f, f->is_read ? WARM_FAILED : WARM_UNCACHEABLE, f->is_read ? ERR_NOT_FOUND : 0);
-    else if (f->is_read)
-        ask_past(f);
     else
-        ask(f);
+        go_on(f);
 }
 
 /* ---- life ---- */
@@ -283,6 +308,7 @@ struct warm_fetch *warm_fetch_new(struct loop *home, struct span url, struct spa
     f->on_home = on_home;
     f->ctx = ctx;
     f->waiter.on_event = on_flight_event;
+    timer_init(&f->pause, on_pause_over);
     f->url = arena_span(&f->arena, url);
     f->lines = arena_span(&f->arena, lines);
     if (f->url.p == NULL || f->lines.p == NULL)

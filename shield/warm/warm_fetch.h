@@ -19,7 +19,7 @@ enum warm_outcome {
     WARM_STORED,      /* fetched, or renewed by a 304, and stored */
     WARM_FRESH,       /* it was there, and fresh */
     WARM_UNCACHEABLE, /* nothing of it is kept: by the origin's word, a route's, or a bound's */
-    WARM_FAILED,      /* err says why */
+    WARM_FAILED,      /* err says why; for want of room only after some tries, a second apart */
     WARM_READ,        /* of warm_fetch_read: its content is here */
     WARM_CANCELLED,   /* its worker stops */
     WARM_OUTCOMES

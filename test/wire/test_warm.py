@@ -168,6 +168,25 @@ def test_clients_join_and_go_first(lab):
     assert shield.metric("waiter_fates_total") == 2
 
 
+def test_who_gave_way_comes_again(lab):
+    """The origin's queue is full, and a client takes the place of what nobody waits for."""
+    origin = lab.origin()
+    shield = lab.shield(origin, sets={"origins.default.max_concurrent": 1, "origins.default.max_queued": 1})
+    number = begin(shield, ["/first", "/second", "/third"], pace=1000)
+    held = origin.expect("/first")
+    shield.wait_metric("limit_reached_total", lambda n: n >= 1, limit="origins.max_queued")
+    client = lab.client(shield).request("/client")
+    shield.wait_metric("limit_reached_total", lambda n: n >= 2, limit="origins.max_queued")
+    held.respond(fields={"Cache-Control": "max-age=60"})
+    origin.expect("/client").respond()
+    for _ in range(2):
+        until("one of them comes", lambda: origin.held)
+        origin.expect(origin.held[0].target).respond(fields={"Cache-Control": "max-age=60"})
+    assert client.response().status == 200
+    said = finish(shield, number)
+    assert (said["stored"], said["failed"]) == (3, 0), said
+
+
 def test_it_joins_a_client(lab):
     origin = lab.origin()
     shield = lab.shield(origin)
@@ -346,7 +365,7 @@ def test_an_index_is_followed_once(lab):
             assert "index within an index" in whys[HOST + "/deeper"]["why"] and whys[HOST + "/missing"]["status"] == 404
             assert (said["urls"], said["done"], said["stored"], said["failed"]) == (5, 5, 3, 2)
         else:  # what was given may be an index itself
-            assert said["sitemaps"] == 3 and "breaks off" in whys[HOST + "/s3"]["why"]
+            assert said["sitemaps"] == 3 and "before its beginning" in whys[HOST + "/s3"]["why"]
     assert origin.count("/s3") == 1
 
 

@@ -74,7 +74,7 @@ soak:
 	+@for variant in release asan tsan; do \
 	    $(MAKE) --no-print-directory $(JOBS) VARIANT=$$variant check-soak || exit 1; done
 
-SOAKS := $(patsubst %,test/wire/test_%.py,soak garbage desync)
+SOAKS := $(patsubst %,test/wire/test_%.py,soak garbage desync $(if $(filter asan tsan,$(VARIANT)),,churn))
 
 check-soak: $(B)shield $(B)shield-bench
 	@echo "soak: $(B)shield"

@@ -65,7 +65,7 @@ const struct directive directives[] = {
     { "store.path", D_TEXT, AT(store_path), "", NULL, NULL, D_RESTART, NULL,
       "Directory of the LMDB files; empty keeps the cache in memory." },
     { "store.size", D_BYTES, AT(store_size), "1g", "16m", "64t", D_RESTART, NULL,
-      "The most that the store's file may take." },
+      "The most that the store's directory may take." },
     { "store.ram", D_BYTES, AT(store_ram), "256m", "1m", "16t", D_LIVE, NULL,
       "Memory for stored bodies; the rest lives on disk." },
     { "store.object_max", D_BYTES, AT(store_object_max), "auto", "1", "16t", D_LIVE, "auto",

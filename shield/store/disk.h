@@ -20,7 +20,7 @@ struct disk;
 
 struct disk_options {
     const char *path;            /* directory; made with mode 0750 when absent */
-    uint64_t size_bytes;         /* of the map: the file never grows beyond it */
+    uint64_t size_bytes;         /* what the directory may take, its lock files included */
     uint64_t queue_max_bytes;    /* chunks waiting for the writer; beyond it new fills are shed */
     unsigned readers;            /* reader threads */
     uint64_t keep_purges_ms;     /* how long a record of a purge is not forgotten */

@@ -14,7 +14,13 @@
 #include "common/err.h"
 #include "shield/ops/log.h"
 
-enum { LIVE_PERCENT = 85, SLACK_COMMITS = 3, LEAST_BYTES = 1 << 20, RESERVE_BYTES = 1 << 20 };
+enum {
+    LIVE_PERCENT = 85,
+    SLACK_COMMITS = 3,
+    LEAST_BYTES = 1 << 20,
+    BESIDE_BYTES = 64 << 10, /* of store.size, for the directory and its lock files */
+    RESERVE_BYTES = 1 << 20,
+};
 
 static const char data_name[] = "data.mdb";
 static const char aside_prefix[] = "data.mdb.broken-";
@@ -287,7 +293,7 @@ int disk_file_open(struct disk_file *f, const char *path, uint64_t size_bytes, u
                    const struct disk_info *known)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    size_bytes = MAX(size_bytes, (uint64_t)LEAST_BYTES) / page * page;
+    size_bytes = (MAX(size_bytes, (uint64_t)LEAST_BYTES) - BESIDE_BYTES) / page * page;
     if (disk_crash_take(path) && !disk_file_set_aside(path, "the process died while it worked in this file"))
         return ERR_SYSTEM;
 

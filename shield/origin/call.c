@@ -37,12 +37,13 @@ void call_praise(struct origin_call *c)
 }
 
 /* No final head, for `err`. What is not the server's fault counts for nothing, and so does all but the first
- * failure of one request. Nor does a broken answer, but to a probe: else who knows one URL that brings it
- * could take the server from everybody. */
+ * failure of one request. Nor does a broken answer, or a 1xx without one, but to a probe: else who knows one
+ * URL that brings it could take the server from everybody. */
 static void blame(struct origin_call *c, int err)
 {
     uint32_t bit = BIT(c->turn.server);
-    if (c->turn.probe != 0 ? err_is_no_answer(err) : err_is_silence(err) && !(c->blamed & bit)) {
+    bool is_silent = err_is_silence(err) && c->n_1xx == 0;
+    if (c->turn.probe != 0 ? err_is_no_answer(err) : is_silent && !(c->blamed & bit)) {
         c->blamed |= bit;
         servers_failed(servers_of(c), c->pool->loop, &c->turn, err);
     } else {

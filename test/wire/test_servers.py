@@ -123,6 +123,18 @@ def test_a_5xx_is_an_answer(lab):
     assert origin.count() == 5
 
 
+def test_what_breaks_off_behind_a_1xx_is_an_answer(lab):
+    """As what breaks off within a head: one URL that brings it takes the server from nobody."""
+    def hints_and_goes(request):
+        request.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        request.reset()
+    origin = lab.origin().on_all(hints_and_goes)
+    shield = lab.shield(origin, sets=dict(FOR_GOOD, **{"origins.default.down_after": "1"}))
+    for i in range(3):
+        assert lab.ask(shield, f"/{i}").status == 502
+    assert origin.count() == 3
+
+
 def test_a_server_that_starts_late(lab):
     port = Origin()
     port.close()

@@ -29,7 +29,8 @@ struct ctl {
     json_t *order;
     bool is_waiting; /* for the end: of a paced one, of warming */
 
-    const char *list_file; /* warm, deploy: what is to be warmed, "-" for stdin; NULL: nothing */
+    const char *list_file; /* warm, deploy: what is to be warmed: a file, "-" for stdin, or a sitemap's URL;
+                              NULL: nothing */
     uint64_t pace;         /* requests a second; 0: as the shield has it */
 
     uint64_t looks, interval_ms; /* top; 0 looks: until q */

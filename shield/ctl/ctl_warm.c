@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,9 +21,30 @@ static bool say_unread(const char *path)
     return false;
 }
 
-/* All of `path`, or of stdin for "-". False after saying why not. */
+static bool is_url(const char *text)
+{
+    return strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
+}
+
+/* The order for a sitemap that the shield is to fetch itself. */
+static bool put_sitemap(const char *url, struct buf *out)
+{
+    json_t *order = json_pack("{s:s}", "sitemap", url);
+    char *text = order != NULL ? json_dumps(order, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        buf_put_span(out, span_of(text));
+    else
+        fprintf(stderr, "shieldctl: %s: no UTF-8; write it percent-encoded\n", url);
+    free(text);
+    json_decref(order);
+    return text != NULL && !out->failed;
+}
+
+/* All of `path`, or of stdin for "-", or the order for a URL. False after saying why not. */
 static bool read_list(const char *path, struct buf *out)
 {
+    if (is_url(path))
+        return put_sitemap(path, out);
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(path, "re");
     if (f == NULL)

@@ -55,6 +55,13 @@ def test_warm_from_stdin(shield):
     assert done.returncode == 0 and b"1 stored" in done.stdout
 
 
+def test_warm_by_a_sitemap(shield, origin):
+    origin.on("/sitemap.xml", Reply(f"<urlset><url><loc>{HOST}/a</loc></url></urlset>"))
+    for args in (["warm", HOST + "/sitemap.xml", "--wait"], ["deploy", "--warm", HOST + "/sitemap.xml", "--purge-all"]):
+        code, out, err = ctl(shield, *args)
+        assert code == 0 and out.endswith("1 of 1: 1 stored, 0 fresh, 0 uncacheable, 0 failed\n") and err == ""
+
+
 def test_what_fails_is_told(shield, tmp_path):
     code, out, err = ctl(shield, "warm", list_of(tmp_path, "/a", "/bad"), "--wait")
     assert code == 1 and out == "warm 1: 2 of 2: 1 stored, 0 fresh, 0 uncacheable, 1 failed\n"

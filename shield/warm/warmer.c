@@ -90,10 +90,12 @@ static void end_if_over(struct warm_list *l)
 /* `why` NULL: the status says it. */
 static void note_failure(struct warm_list *l, const struct warm_fetch *f, const char *why)
 {
-    struct span url = arena_span(&l->order.arena, warm_fetch_url(f));
     l->counts[WARM_FAILED]++;
     l->failed_maps += warm_fetch_is_read(f);
-    if (l->n_failures < WARMER_FAILURES && url.p != NULL)
+    if (l->n_failures == WARMER_FAILURES)
+        return;
+    struct span url = arena_span(&l->order.arena, warm_fetch_url(f));
+    if (url.p != NULL)
         l->failures[l->n_failures++] = (struct warm_failure){url, why, warm_fetch_status(f)};
 }
 

@@ -10,7 +10,7 @@
 
 #include "shield/ctl/ctl_show.h"
 
-enum { LOOK_EVERY_MS = 200, READ_BYTES = 64 * 1024 };
+enum { LOOK_EVERY_MS = 200, LOOKS_A_LINE = 50, READ_BYTES = 64 * 1024 };
 
 /* ---- the list ---- */
 
@@ -73,15 +73,16 @@ static void put_counts(struct buf *out, const json_t *s)
         buf_printf(out, "%s%" PRId64 " %s", i == 0 ? ": " : ", ", show_int(s, names[i]), names[i]);
 }
 
-/* Over itself on a terminal; elsewhere the end is enough. */
-static void show_progress(const json_t *s)
+/* Over itself on a terminal; elsewhere a line now and then, for a log. */
+static void show_progress(const json_t *s, unsigned look)
 {
     struct buf line = {0};
-    if (!isatty(STDERR_FILENO))
+    bool is_terminal = isatty(STDERR_FILENO);
+    if (!is_terminal && look % LOOKS_A_LINE != 0)
         return;
     put_counts(&line, s);
     if (!line.failed)
-        fprintf(stderr, "\r%.*s\033[K", SPAN_FMT(buf_span(&line)));
+        fprintf(stderr, is_terminal ? "\r%.*s\033[K" : "%.*s\n", SPAN_FMT(buf_span(&line)));
     buf_fini(&line);
 }
 
@@ -111,11 +112,11 @@ static json_t *wait_for_end(const struct ctl *c, int64_t id)
 {
     char target[40];
     snprintf(target, sizeof target, "/warm/%" PRId64, id);
-    for (;;) {
+    for (unsigned look = 1;; look++) {
         json_t *s = ctl_get_json(c, target);
         if (s == NULL || !json_is_true(show_find(s, "running")))
             return s;
-        show_progress(s);
+        show_progress(s, look);
         json_decref(s);
         nanosleep(&(struct timespec){.tv_nsec = LOOK_EVERY_MS * 1000000}, NULL);
     }

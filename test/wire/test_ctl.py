@@ -94,6 +94,20 @@ def test_what_is_wrong_is_said(shield, args, code, told):
     assert (got, out) == (code, "") and told in err and err.startswith("shieldctl: ")
 
 
+def test_progress_on_a_terminal(shield, origin, tmp_path):
+    origin.on_all(None)
+    terminal = Terminal("--admin", "%s:%d" % shield.admin, "warm", str(list_of(tmp_path, "/1", "/2")), "--wait", "--pace", "1000")
+    try:
+        terminal.wait("\rwarm 1: 0 of 2: 0 stored, 0 fresh, 0 uncacheable, 0 failed\033\\[K")
+        origin.expect("/1").respond(fields={"Cache-Control": "max-age=60"})
+        terminal.wait("\rwarm 1: 1 of 2: 1 stored")
+        origin.expect("/2").respond(fields={"Cache-Control": "max-age=60"})
+        terminal.wait("\r\033\\[Kwarm 1: 2 of 2: 2 stored")
+        assert terminal.process.wait(PATIENCE_S) == 0
+    finally:
+        terminal.close()
+
+
 # ---- deploy
 
 def test_deploy(lab, shield, origin, tmp_path):

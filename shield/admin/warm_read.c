@@ -173,6 +173,8 @@ bool warm_read(struct warm_order *o, struct span content, struct span query)
     if (!read_query(o, query))
         return false;
     char first = content.len > 0 ? content.p[0] : '\0';
+    if (first == '[')
+        return warm_order_fault(o, "the content is a list; write an object: %s", example);
     bool ok = first == '{'   ? read_json(o, content)
               : first == '<' ? warm_order_add_listed(o, content)
                              : read_lines(o, content);

@@ -403,7 +403,7 @@ def test_a_sitemap_waits_behind_clients(lab):
 @pytest.mark.parametrize("body, told", [
     ("", "nothing to warm"), ("# nothing\n", "nothing to warm"), ("{}", "nothing to warm"), ('{"urls":"http://a/"}', "urls: write a list"), ('{"sitemap":["http://a/"]}', "sitemap: write a string"),
     ('{"sitemap":"/x"}', "sitemap[0]"), ('{"urls":[]}', "nothing to warm"),
-    ("{", "no JSON"), ('{"urls":["http://a/"],"url":1}', "'url' is not known"), ('{"urls":[1]}', "urls[0]: write a string"),
+    ("{", "no JSON"), ("[" * 100000, "write an object"), ('["http://a/"]', "write an object"), ('{"urls":["http://a/"],"url":1}', "'url' is not known"), ('{"urls":[1]}', "urls[0]: write a string"),
     ('{"urls":["http://a/","/x"]}', "urls[1]: '/x' is no absolute URL"), ("http://a/\n\nhttp://a/ b\n", "line[3]"),
     ("ftp://a/", "line[1]"), ("http://a/#x", "fragment"), ("http:///a", "line[1]"), ("http://user@a/", "line[1]"),
     ('{"urls":["http://a/\\r\\nX: 1"]}', "urls[0]"), ('{"urls":["http://a/"],"pace":0}', "pace: write a number from 1"),

@@ -5,13 +5,14 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/hits/tier.h"
 #include "bench/hits/trace.h"
 #include "common/check.h"
 #include "shield/ops/log.h"
 
-enum { RAM_BYTES = 64 << 20, DISK_BYTES = 128 << 20, LRU_PERCENT = 85, WARM_PERCENT = 40 };
+enum { RAM_BYTES = 64 << 20, DISK_MIB = 128, LRU_PERCENT = 85, WARM_PERCENT = 40 };
 
 /* Sizes go up to an eighth of the tier, as those of 256 MiB in 2 GiB. A loop is 1.2 times as large as the
  * tier: the first place where an LRU finds nothing of it. */
@@ -82,9 +83,8 @@ static bool show(const char *tier, const struct mix *m, struct ratio ours, struc
     return gain >= m->least_gain;
 }
 
-static bool compare(bool on_disk, const struct mix *m, uint32_t requests, const char *dir)
+static bool compare(bool on_disk, uint64_t bytes, const struct mix *m, uint32_t requests, const char *dir)
 {
-    uint64_t bytes = on_disk ? DISK_BYTES : RAM_BYTES;
     struct trace_options o = options_of(m, bytes);
     requests /= m->is_large ? 20 : 1;
     struct ratio ideal = play(lru_new, bytes / 100 * LRU_PERCENT, &o, requests, dir);
@@ -95,19 +95,25 @@ static bool compare(bool on_disk, const struct mix *m, uint32_t requests, const 
 
 int main(int argc, char **argv)
 {
-    const char *dir = "/dev/shm";
+    const char *dir = "/dev/shm", *word = "";
+    uint64_t disk_bytes = (uint64_t)DISK_MIB << 20;
     uint32_t requests = 60000;
     bool good = true;
-    for (int c; (c = getopt(argc, argv, "n:d:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "n:d:s:m:")) != -1;) {
         if (c == 'n')
             requests = (uint32_t)MAX(strtoul(optarg, NULL, 10), 1000ul);
         else if (c == 'd')
             dir = optarg;
+        else if (c == 's')
+            disk_bytes = (uint64_t)MAX(strtoul(optarg, NULL, 10), 16ul) << 20;
+        else if (c == 'm')
+            word = optarg;
         else
             return 2;
     }
     for (int on_disk = 0; on_disk < 2; on_disk++)
         for (size_t i = 0; i < ARRAY_LEN(mixes); i++)
-            good &= compare(on_disk, &mixes[i], requests, dir);
+            if (strstr(mixes[i].name, word) != NULL)
+                good &= compare(on_disk, on_disk ? disk_bytes : RAM_BYTES, &mixes[i], requests, dir);
     return good ? 0 : 1;
 }

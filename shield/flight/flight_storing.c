@@ -323,13 +323,14 @@ void flight_go_on_storing(struct flight *f)
     }
     if (f->filling_disk)
         disk_fill_advance(f->env->disk, f->object);
-    if (f->filling_disk && !(object_flags(f->object) & OBJECT_STORING))
-        f->filling_disk = false; /* the store shed it */
+    bool was_shed = f->filling_disk && !(object_flags(f->object) & OBJECT_STORING);
+    if (was_shed)
+        f->filling_disk = false;
     bool too_much = ready > object_chunk_bytes(f->object) && flight_limit_bytes(f->env->loop);
     if (object_is_resident(f->object) && (too_much || !fits_ram(f, ready)))
         leave_memory(f);
     if (!object_is_resident(f->object) && !f->filling_disk) {
-        if (!too_much)
+        if (!too_much && !was_shed)
             kept_nowhere(f);
         flight_start_pacing(f);
     }

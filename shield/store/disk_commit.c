@@ -1,5 +1,7 @@
 #include "shield/store/disk_impl.h"
 
+#include <errno.h>
+
 #include "common/check.h"
 #include "common/clock.h"
 
@@ -35,10 +37,18 @@ static int write_chunks(struct disk_txn *t, struct disk_fill *f, uint32_t from, 
     return rc;
 }
 
+/* It is not stored. Who reads it on may have to load what has left memory, unless it has failed for everyone:
+ * then the body stays in `loose` until nobody has read it for a while. */
 static int drop_fill(struct disk_txn *t, struct batch_item *item, struct disk_fill *f)
 {
+    const struct object *o = f->object;
     item->dropped = true;
-    return item->is_last && f->loose ? disk_delete_body(t, f->id) : 0;
+    if (!item->is_last || !f->loose)
+        return 0;
+    if (object_is_resident(o) || !object_is_pinned(o) || object_state(o) == OBJECT_FAILED)
+        return disk_delete_body(t, f->id);
+    disk_saw_reader(t->d, f->id);
+    return disk_orphans_add(&t->orphans, f->id) ? 0 : ENOMEM;
 }
 
 static int write_fill(struct disk_txn *t, struct batch_item *item, struct disk_fill *f)

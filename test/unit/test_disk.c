@@ -194,6 +194,34 @@ static void nothing_stays_of_an_aborted_fill(void **state)
     object_unref(&o);
 }
 
+/* Shed, or overtaken by a purge: who has been told of its head reads on, from where the rest of it is. */
+static void a_reader_of_a_dropped_fill_reads_on(void **state)
+{
+    struct rig *r = *state;
+    struct thing t = {.key = "big", .bytes = 12 << 20, .not_resident = true};
+    struct chunk *first;
+    rig_open(r);
+    struct object *o = object_begin(r, &t);
+    assert_int_equal(disk_fill_begin(r->disk, o), 0);
+    object_grow(r, o, &t, 6 << 20);
+    rig_until(is_all_committed, o);
+    object_pin(o);
+    disk_fill_abort(r->disk, o);
+    object_grow(r, o, &t, t.bytes);
+    object_seal(o);
+    struct thing other = {.key = "other", .bytes = 5000};
+    rig_store(r, &other); /* behind it in the queue */
+    rig_settle();
+    assert_int_equal(rig_load(r, o, 0, &first), 0);
+    chunk_unref(&first);
+    assert_int_equal(rig_check(r, o, &t, t.bytes), 0);
+    object_unpin(o);
+    object_unref(&o);
+    rig_expect_miss(r, "big");
+    rig_reopen(r);
+    rig_expect_miss(r, "big");
+}
+
 static int die_in_the_middle(struct rig *r)
 {
     struct thing whole = {.key = "whole", .bytes = 300000};
@@ -603,6 +631,7 @@ int main(void)
         T(what_was_committed_leaves_when_it_need_not_stay),
         T(a_fill_that_fills_a_batch_leaves_nothing_loose),
         T(nothing_stays_of_an_aborted_fill),
+        T(a_reader_of_a_dropped_fill_reads_on),
         T(a_torn_object_is_never_seen),
         T(variants_are_told_apart),
         T(each_variant_has_its_own_names),

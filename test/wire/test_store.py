@@ -362,3 +362,26 @@ def test_a_reader_keeps_what_has_left_memory_under_it_from_eviction(lab, tmp_pat
     shield.wait_metric("evictions_total", lambda n: n > 10, tier="disk")
     answer = slow.response()
     assert answer.end == "clean" and answer.body == body
+
+
+def test_a_purged_fetch_goes_on_for_a_reader_far_behind(lab, tmp_path):
+    """What has left memory for the disk is still read from there, though the object is not kept (DESIGN section 7)."""
+    size = 32 << 20
+    body = bytes(range(256)) * (size // 256)
+    origin = lab.origin().on("/y", cacheable(b"y"))
+    shield = lab.shield(origin, store=tmp_path / "store", sets={"store.ram": "8m", "store.size": "256m"})
+    slow = lab.client(shield)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    slow.request("/x")
+    held = origin.expect("/x")
+    held.send_head(200, {"Cache-Control": "max-age=3600"}, length=size).send(body[:size // 2])
+    shield.wait_metric("store_bytes", lambda n: n > 14 << 20)
+    slow.head()  # and no more of it than the sockets hold
+    assert shield.admin_get("/purge", "POST", '{"all":true}')[0] == 200
+    held.send(body[size // 2:]).finish()
+    shield.wait_metric("flights", 0)
+    assert lab.ask(shield, "/y").body == b"y"
+    shield.wait_stored()  # its commit is behind the end of the other's
+    assert shield.metric("store_objects") == 1
+    answer = slow.response()
+    assert answer.end == "clean" and answer.body == body

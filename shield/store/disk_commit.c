@@ -65,6 +65,8 @@ static int write_fill(struct disk_txn *t, struct batch_item *item, struct disk_f
     int rc = write_chunks(t, f, item->from, item->to, &missing);
     if (rc == 0 && !missing && item->is_last) {
         rc = disk_put_object(t, f->id, renewed_of(f), f->loose);
+        if (rc == 0) /* while it waited it had no id to be marked by */
+            disk_marks_begin(t->d->marks, f->id, atomic_load(&object_ram(f->object)->hits));
         if (rc != MDB_NOTFOUND)
             return rc;
         missing = true;

@@ -84,6 +84,34 @@ static void mark(struct disk_order_marks *m, uint64_t id, uint8_t n)
     atomic_store_explicit(hits_of(m, id), n, memory_order_relaxed);
 }
 
+struct mark_before {
+    uint64_t id;
+    uint8_t hits;
+};
+
+/* A mark goes with a move: a hot object whose move was aborted, without its hits, would be evicted next. */
+static void mark_with(struct disk_txn *t, uint64_t id, uint8_t hits)
+{
+    struct mark_before before = {id, marked(t->d->marks, id)};
+    buf_put(&t->marks, &before, sizeof before);
+    mark(t->d->marks, id, hits);
+}
+
+void disk_marks_restore(struct disk_txn *t)
+{
+    for (size_t at = t->marks.failed ? 0 : t->marks.len; at > 0; at -= sizeof(struct mark_before)) {
+        struct mark_before before;
+        memcpy(&before, t->marks.p + at - sizeof before, sizeof before);
+        mark(t->d->marks, before.id, before.hits);
+    }
+}
+
+void disk_marks_begin(struct disk_order_marks *m, uint64_t id, unsigned hits)
+{
+    if (hits > marked(m, id))
+        mark(m, id, (uint8_t)MIN(hits, (unsigned)HITS_MAX));
+}
+
 static struct ghost *ghost_of(struct disk_order_marks *m, uint64_t key_hash)
 {
     return &m->ghosts[key_hash & (m->mask >> 2)];
@@ -183,7 +211,7 @@ static int evict(struct disk_txn *t, enum disk_queue from, const struct disk_ord
         return move_to(t, from, e);
     if (from == QUEUE_SMALL)
         remember_ghost(t->d->marks, e->key_hash);
-    mark(t->d->marks, e->id, 0);
+    mark_with(t, e->id, 0);
     t->evicted++;
     return disk_delete_object(t, e->id);
 }
@@ -197,11 +225,11 @@ static int step(struct disk_txn *t, enum disk_queue q)
         return rc;
     uint8_t hits = marked(m, e.id);
     if (q == QUEUE_SMALL && hits >= HITS_TO_MAIN) {
-        mark(m, e.id, 0);
+        mark_with(t, e.id, 0);
         return move_to(t, QUEUE_MAIN, &e);
     }
     if (q == QUEUE_MAIN && hits > 0) {
-        mark(m, e.id, hits - 1);
+        mark_with(t, e.id, hits - 1);
         return move_to(t, QUEUE_MAIN, &e);
     }
     return evict(t, q, &e);

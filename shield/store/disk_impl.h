@@ -323,6 +323,7 @@ struct disk_txn {
     struct disk_info info;   /* becomes the file's with the commit */
     struct orphans orphans;  /* made by this transaction */
     struct buf record, gone; /* scratch of disk_records.c */
+    struct buf marks;        /* what it has changed of them: as they were */
     uint64_t evicted, variants_dropped;
 };
 
@@ -411,6 +412,9 @@ int disk_commit_on_file(struct disk *d, int (*commit)(struct disk *d, struct bat
 struct disk_order_marks *disk_marks_new(uint64_t size_bytes);
 void disk_marks_free(struct disk_order_marks *m);
 void disk_marks_hit(struct disk_order_marks *m, uint64_t id);
+void disk_marks_restore(struct disk_txn *t); /* it is aborted: nothing has moved */
+/* It comes to the file with so many hits. */
+void disk_marks_begin(struct disk_order_marks *m, uint64_t id, unsigned hits);
 /* The queue that a new object goes to. */
 enum disk_queue disk_marks_admit(struct disk_order_marks *m, uint64_t key_hash);
 

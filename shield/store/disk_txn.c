@@ -26,10 +26,12 @@ static void txn_free(struct disk_txn *t)
     t->orphans = (struct orphans){0};
     buf_fini(&t->record);
     buf_fini(&t->gone);
+    buf_fini(&t->marks);
 }
 
 void disk_txn_abort(struct disk_txn *t)
 {
+    disk_marks_restore(t);
     if (t->txn != NULL)
         mdb_txn_abort(t->txn);
     txn_free(t);
@@ -112,6 +114,8 @@ int disk_txn_commit(struct disk_txn *t)
         metric_add(&d->metrics->limits[LIMIT_MAX_VARIANTS], (int64_t)t->variants_dropped);
         for (uint32_t i = 0; i < t->orphans.n; i++)
             disk_orphans_adopt(d, t->orphans.ids[i]);
+    } else {
+        disk_marks_restore(t);
     }
     txn_free(t);
     return rc;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "shield/store/disk_format.h"
+#include "shield/store/disk_impl.h"
 #include "test/unit/disk_rig.h"
 
 static int setup(void **state)
@@ -193,6 +194,42 @@ static bool refuse_one(void *ctx, uint64_t key_hash, uint64_t disk_id)
 static bool refuse_all(void *ctx, uint64_t key_hash, uint64_t disk_id)
 {
     return false;
+}
+
+/* Makes room for so many pages more than there are, as the writer does, which has nothing to do meanwhile. */
+static void make_room(struct rig *r, uint64_t more_pages, bool commits)
+{
+    struct disk_txn t;
+    uint64_t live;
+    bool made;
+    assert_int_equal(disk_txn_begin(&t, r->disk), 0);
+    assert_int_equal(disk_txn_live_pages(&t, &live), 0);
+    assert_int_equal(disk_make_room(&t, r->disk->file.limit_pages - live + more_pages, 8192, &made), 0);
+    if (commits)
+        assert_int_equal(disk_txn_commit(&t), 0);
+    else
+        disk_txn_abort(&t);
+}
+
+/* A batch that does not fit is tried again: what it has moved in vain keeps its hits. */
+static void an_aborted_move_costs_no_hits(void **state)
+{
+    struct rig *r = *state;
+    struct thing hot = {.key = "hot", .bytes = 16384};
+    char key[32];
+    rig_open(r);
+    rig_store(r, &hot);
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "cold-%u", i);
+        rig_store(r, &(struct thing){.key = key, .bytes = 16384});
+    }
+    rig_settle();
+    rig_expect(r, &hot);
+    rig_expect(r, &hot);
+    make_room(r, 30, false);
+    make_room(r, 30, true);
+    assert_true(metrics_total(METRIC_STORE_OBJECTS) < 51);
+    rig_expect(r, &hot);
 }
 
 static void asks_before_it_evicts(void **state)
@@ -660,6 +697,7 @@ int main(void)
         T(recovers_from_a_full_map),
         T(finds_room_among_scattered_pages),
         T(what_is_hit_stays),
+        T(an_aborted_move_costs_no_hits),
         T(asks_before_it_evicts),
         T(goes_on_when_nothing_may_be_evicted),
         T(a_smaller_size_evicts_down),

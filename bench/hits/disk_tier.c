@@ -98,7 +98,7 @@ static void disk_tier_free(struct tier *tier)
     disk_close(&d->disk);
     remove_file(d, "data.mdb");
     remove_file(d, "lock.mdb");
-    remove_file(d, "lock");
+    remove_file(d, "shield.lock");
     rmdir(d->dir);
     object_unref(&d->probe);
     config_unref(&d->config);

@@ -67,13 +67,11 @@ static void drop_fallen(struct cache *c, struct object *fallen[2])
 
 /* ---- asking ---- */
 
-static bool flight_matches(struct flight *f, const struct config *cfg, const struct http_head *head,
-                           bool only_stored, struct buf *scratch)
+static bool flight_fits(struct flight *f, const struct config *cfg, const struct http_head *head,
+                        bool only_stored, struct buf *scratch)
 {
     const struct flight_request *what = flight_what(f);
     if (what->only_stored && !only_stored) /* it will not ask the origin */
-        return false;
-    if (flight_is_purged(f))
         return false;
     if (what->method != head->method && !(what->method == METHOD_GET && head->method == METHOD_HEAD))
         return false;
@@ -91,7 +89,7 @@ struct flight *cache_find_flight(const struct entry *e, const struct config *cfg
         return NULL;
     list_each (n, &e->flights) {
         struct flight *f = flight_of_table_link(n);
-        if (flight_matches(f, cfg, head, only_stored, scratch))
+        if (!flight_is_purged(f) && flight_fits(f, cfg, head, only_stored, scratch))
             return f;
     }
     return NULL;
@@ -123,18 +121,25 @@ static void unlink_flight(struct cache *c, struct flight *f)
     atomic_fetch_sub(&c->flights, 1);
 }
 
-/* Flights that a purge has overtaken give way to a new one; their owners hear of it by themselves. */
-static void fence_purged(struct cache *c, struct entry *e)
+/* The flight to be joined. Those that a purge has overtaken give way to a new one; their owners hear of it by
+ * themselves. Each is asked about once: a purge may come at any moment, and whoever was not joined for one
+ * must have left the table. */
+static struct flight *fence_and_find(struct cache *c, struct entry *e, const struct config *cfg,
+                                     const struct http_head *head, bool only_stored, struct buf *scratch)
 {
-    if (e == NULL || c->purges == NULL)
-        return;
+    struct flight *found = NULL;
+    if (e == NULL)
+        return NULL;
     list_each_safe (n, &e->flights) {
         struct flight *f = flight_of_table_link(n);
         if (flight_is_purged(f)) {
             unlink_flight(c, f);
             flight_fence(f);
+        } else if (found == NULL && flight_fits(f, cfg, head, only_stored, scratch)) {
+            found = f;
         }
     }
+    return found;
 }
 
 /* Under the lock: a flight for the question, in the table but without a waiter. */
@@ -212,8 +217,8 @@ static struct flight *start_refresh(struct cache *c, struct shard *s, const stru
     as_get.what.method = METHOD_GET;
     as_get.what.head = &get;
     as_get.only_stored = false;
-    fence_purged(c, e);
-    if (cache_find_flight(e, q->env->loop->config, &get, false, loop_scratch(q->env->loop)) != NULL)
+    struct loop *l = q->env->loop;
+    if (fence_and_find(c, e, l->config, &get, false, loop_scratch(l)) != NULL)
         return NULL;
     return make_flight(c, s, &as_get, KIND_REFRESH, stored, &err, &limit);
 }
@@ -256,8 +261,7 @@ static struct flight *join_or_start(struct cache *c, struct shard *s, const stru
     struct object *renewed = choice->uses_stored ? stored : NULL;
     enum limit_name limit = 0;
     int err = 0;
-    fence_purged(c, e);
-    struct flight *f = cache_find_flight(e, l->config, q->what.head, q->only_stored, loop_scratch(l));
+    struct flight *f = fence_and_find(c, e, l->config, q->what.head, q->only_stored, loop_scratch(l));
     if (f != NULL) {
         q->waiter->is_leader = false;
         err = flight_join(f, l, q->waiter);

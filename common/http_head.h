@@ -88,7 +88,8 @@ _Static_assert(FIELD_COUNT <= 64, "http_head.present is 64 bits");
 
 /* Methods that code asks for; any other token is METHOD_OTHER and passes with its text unchanged. */
 #define HTTP_METHODS(X) \
-    X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(OPTIONS) X(TRACE) X(CONNECT) X(PATCH) X(PURGE) X(SOFTPURGE) X(BAN)
+    X(GET)              \
+    X(HEAD) X(POST) X(PUT) X(DELETE) X(OPTIONS) X(TRACE) X(CONNECT) X(PATCH) X(PURGE) X(SOFTPURGE) X(BAN)
 
 enum http_method {
     METHOD_OTHER = 0,

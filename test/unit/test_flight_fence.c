@@ -258,6 +258,79 @@ static void test_a_head_does_not_make_it_newer(void **state)
     peer_close(&p);
 }
 
+/* ---- a purge in the middle of a lookup ---- */
+
+enum { MOMENTS = 400, VARIANTS_IN_THE_AIR = 150 };
+
+struct moment {
+    struct world *w;
+    struct client variants[VARIANTS_IN_THE_AIR], late;
+    char names[VARIANTS_IN_THE_AIR][8];
+    atomic_bool begun;
+    int wait; /* how long the purge lets the lookup go first */
+};
+
+static void *purge_in_a_moment(void *ctx)
+{
+    struct moment *m = ctx;
+    while (!atomic_load(&m->begun))
+        ;
+    for (int i = 0; i < m->wait; i++)
+        (void)atomic_load(&m->begun);
+    purge(m->w, PURGE_URL, "/a", true); /* what is stored stays, and with it what the key varies on */
+    return NULL;
+}
+
+static void ask_in_a_moment(void *ctx)
+{
+    struct moment *m = ctx;
+    atomic_store(&m->begun, true);
+    ask_cache(&m->late);
+}
+
+static void ask_for_variants(void *ctx)
+{
+    struct moment *m = ctx;
+    for (int i = 0; i < VARIANTS_IN_THE_AIR; i++) {
+        snprintf(m->names[i], sizeof m->names[i], "%d", i);
+        client_init(&m->variants[i], &m->w->rig, 0, "/a");
+        m->variants[i].variant = m->names[i];
+        ask_cache(&m->variants[i]);
+    }
+}
+
+static void leave_variants(void *ctx)
+{
+    struct moment *m = ctx;
+    for (int i = 0; i < VARIANTS_IN_THE_AIR; i++)
+        leave_flight(&m->variants[i]);
+}
+
+/* It comes into force at any moment of a lookup on another loop, which many fetches of other variants make
+ * long: who then starts a fetch of his own has put the old one out of the way first. */
+static void test_a_purge_in_the_middle_of_a_lookup(void **state)
+{
+    struct world *w = *state;
+    struct moment *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    store(w, FRESH "Vary: X-V\r\n");
+    for (int n = 0; n < MOMENTS; n++) {
+        pthread_t thread;
+        *m = (struct moment){.w = w, .wait = n % 60 * 20};
+        rig_on(w->rig.base.loops[0], ask_for_variants, m);
+        assert_true(m->variants[VARIANTS_IN_THE_AIR - 1].waiter.is_leader);
+        client_init(&m->late, &w->rig, 1, "/a");
+        m->late.variant = m->names[0];
+        assert_int_equal(pthread_create(&thread, NULL, purge_in_a_moment, m), 0);
+        rig_on(w->rig.base.loops[1], ask_in_a_moment, m);
+        pthread_join(thread, NULL);
+        rig_on(w->rig.base.loops[0], leave_variants, m);
+        client_leave(&m->late);
+        assert_int_equal(metrics_total(METRIC_VIOLATION_ONE_FLIGHT), 0);
+    }
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +341,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_304_brings_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_304_of_before_brings_nothing_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_head_does_not_make_it_newer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_purge_in_the_middle_of_a_lookup, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

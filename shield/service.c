@@ -432,6 +432,8 @@ static void finish(struct service *s)
         uv_thread_join(&s->workers[i].thread);
     if (s->disk != NULL)
         disk_close(&s->disk); /* its last mail is delivered below */
+    if (s->purger != NULL)
+        purger_close(s->purger);
     for (unsigned i = 0; i < s->n_started; i++)
         worker_fini(&s->workers[i]);
     admin_close(&s->admin);

@@ -111,6 +111,10 @@ bool admin_purge(struct admin_pages *p, const struct purge_dialect *dialect,
         free_call(c);
         return true;
     }
-    purger_order(p->sources.purger, p->loop, &c->order, on_receipt, c);
-    return false;
+    int err = purger_order(p->sources.purger, p->loop, &c->order, on_receipt, c);
+    if (err == 0)
+        return false;
+    admin_purge_refuse(dialect, out, err_status(err), span_of(err_text(err)));
+    free_call(c);
+    return true;
 }

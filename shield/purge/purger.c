@@ -35,8 +35,9 @@ struct job {
     struct span reference;
     atomic_uint pending; /* who has not passed yet: the loops, the disk, and the order's own thread */
     atomic_bool is_durable;
-    struct list_node repeats; /* jobs that wait for this one; under the purger's lock */
-    struct list_node link;    /* in another's */
+    struct list_node repeats;   /* jobs that wait for this one; under the purger's lock */
+    struct list_node link;      /* in another's */
+    struct list_node under_way; /* among the purger's; under its lock */
     struct pass passes[];
 };
 
@@ -52,6 +53,8 @@ struct purger {
     struct purger_options opt;
     pthread_mutex_t lock; /* one order takes its number at a time; before the disk's */
     uint64_t number;
+    struct list_node under_way; /* orders without a receipt */
+    bool is_closed;             /* the loops have ended: see purger_close */
     struct metrics_slot *metrics;
     uint64_t records_shown;                /* of the gauge */
     struct known known[PURGER_REFERENCES]; /* a ring */
@@ -97,9 +100,12 @@ static void free_job(struct job *job)
     free(job);
 }
 
-static void deliver_answer(struct mail *m)
+static void hand_over(struct job *job)
 {
-    struct job *job = container_of(m, struct job, answer);
+    struct purger *p = job->purger;
+    pthread_mutex_lock(&p->lock);
+    list_remove(&job->under_way);
+    pthread_mutex_unlock(&p->lock);
     if (job->began_us != 0)
         hist_record(&job->here->metrics->hists[HIST_PURGE], clock_mono_us() - job->began_us);
     if (job->done != NULL)
@@ -107,10 +113,17 @@ static void deliver_answer(struct mail *m)
     free_job(job);
 }
 
+static void deliver_answer(struct mail *m)
+{
+    hand_over(container_of(m, struct job, answer));
+}
+
+/* Not to a loop that has ended: purger_free hands it over. */
 static void answer(struct job *job)
 {
     job->answer.deliver = deliver_answer;
-    loop_post(job->here, &job->answer);
+    if (!job->purger->is_closed)
+        loop_post(job->here, &job->answer);
 }
 
 static void refuse(struct job *job, int err)
@@ -253,6 +266,7 @@ static bool take_repeat(struct purger *p, struct job *job)
 static void carry_out(struct purger *p, struct job *job, const struct purge_order *o)
 {
     pthread_mutex_lock(&p->lock);
+    list_add_tail(&p->under_way, &job->under_way);
     bool repeats = take_repeat(p, job);
     int err = repeats ? 0 : put_in_force(p, job);
     pthread_mutex_unlock(&p->lock);
@@ -265,12 +279,13 @@ static void carry_out(struct purger *p, struct job *job, const struct purge_orde
     }
 }
 
-void purger_order(struct purger *p, struct loop *here, const struct purge_order *o,
-                  void (*done)(void *ctx, const struct purge_receipt *r), void *ctx)
+int purger_order(struct purger *p, struct loop *here, const struct purge_order *o,
+                 void (*done)(void *ctx, const struct purge_receipt *r), void *ctx)
 {
     struct purge_order mine = *o;
     struct job *job = calloc(1, sizeof *job + p->opt.n_loops * sizeof job->passes[0]);
-    REQUIRE(job != NULL);
+    if (job == NULL)
+        return ERR_NOMEM;
     job->purger = p;
     job->here = here;
     job->done = done;
@@ -278,14 +293,15 @@ void purger_order(struct purger *p, struct loop *here, const struct purge_order 
     job->began_us = clock_mono_us();
     list_init(&job->repeats);
     list_init(&job->link);
+    list_init(&job->under_way);
     mine.reference = job->reference = arena_span(&job->arena, o->reference);
     int err =
         job->reference.p == NULL ? ERR_NOMEM : purge_resolve(here->config, &mine, &job->arena, &job->records);
-    if (err != 0) {
+    if (err != 0)
         refuse(job, err);
-        return;
-    }
-    carry_out(p, job, o);
+    else
+        carry_out(p, job, o);
+    return 0;
 }
 
 /* ---- what the store asks: on its writer's thread ---- */
@@ -347,6 +363,7 @@ int purger_new(struct purger **out, const struct purger_options *options)
     if (p == NULL)
         return ERR_NOMEM;
     p->opt = *options;
+    list_init(&p->under_way);
     pthread_mutex_init(&p->lock, NULL);
     p->metrics = metrics_slot_new();
     if (p->metrics == NULL) {
@@ -369,12 +386,27 @@ int purger_new(struct purger **out, const struct purger_options *options)
     return 0;
 }
 
+void purger_close(struct purger *p)
+{
+    p->is_closed = true;
+}
+
+/* Where not all have passed, there is nothing to say of the order but that its process has ended. */
+static void end_order(struct job *job)
+{
+    if (atomic_load(&job->pending) > 0 || job->receipt.number == 0)
+        job->receipt = (struct purge_receipt){.err = ERR_GONE};
+    hand_over(job);
+}
+
 void purger_free(struct purger **slot)
 {
     struct purger *p = *slot;
     *slot = NULL;
     if (p == NULL)
         return;
+    list_each_safe (n, &p->under_way)
+        end_order(container_of(n, struct job, under_way));
     for (uint32_t i = 0; i < PURGER_REFERENCES; i++)
         free((char *)p->known[i].reference.p);
     pthread_mutex_destroy(&p->lock);

@@ -25,7 +25,10 @@ struct purger_options {
 /* Takes the log up from the disk. Before the loops run. Returns 0, ERR_NOMEM, or what disk_purge_load gives.
  */
 int purger_new(struct purger **out, const struct purger_options *options);
-/* After the loops have ended and the disk is closed; orders that were under way have no receipt. */
+/* When the loops' threads have ended and the disk is closed: from here on no loop is sent anything. */
+void purger_close(struct purger *p);
+/* After loop_fini of all loops. Orders that were still under way get their receipts now, ERR_GONE where not
+ * all have passed: such an order may be in force for the next process. */
 void purger_free(struct purger **slot);
 
 /* Purge what `o` names. Everything is copied. URLs are resolved through the routes of here's configuration:
@@ -37,9 +40,10 @@ void purger_free(struct purger **slot);
  *          running): then nothing was purged. Not durable is no error: the purge is in force, is_durable
  *          tells that it would not outlive the process
  * repeat   with a reference that is known (the newest PURGER_REFERENCES of them, over a restart too) nothing
- *          is done, and the receipt is that of the first order, when that one is through */
+ *          is done, and the receipt is that of the first order, when that one is through
+ * returns  0, or ERR_NOMEM: nothing was purged, and there is no memory for a receipt */
 enum { PURGER_REFERENCES = 4096 };
-void purger_order(struct purger *p, struct loop *here, const struct purge_order *o,
-                  void (*done)(void *ctx, const struct purge_receipt *r), void *ctx);
+int purger_order(struct purger *p, struct loop *here, const struct purge_order *o,
+                 void (*done)(void *ctx, const struct purge_receipt *r), void *ctx);
 
 #endif

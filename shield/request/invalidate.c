@@ -63,7 +63,7 @@ static void order_group(struct exchange *ex, struct span group)
     struct purge_item item = {.kind = PURGE_TAG, .what = buf_span(&name)};
     struct purge_order order = {.items = &item, .n_items = 1};
     if (!host.failed && !name.failed)
-        purger_order(ex->env->purger, ex->env->loop, &order, NULL, NULL);
+        (void)purger_order(ex->env->purger, ex->env->loop, &order, NULL, NULL);
     buf_fini(&host);
     buf_fini(&name);
 }

@@ -112,5 +112,10 @@ void purging_start(struct exchange *ex)
     ex->state = EX_WAITING;
     if (ex->content_ended)
         exchange_start_patience(ex);
-    purger_order(ex->env->purger, ex->env->loop, &p->order, on_receipt, p);
+    int err = purger_order(ex->env->purger, ex->env->loop, &p->order, on_receipt, p);
+    if (err != 0) {
+        free_purging(p);
+        ex->purging = NULL;
+        exchange_fail(ex, err);
+    }
 }

@@ -1,5 +1,6 @@
 #include "shield/purge/purger.h"
 
+#include "test/unit/alloc_fail.h"
 #include "test/unit/loops_rig.h"
 
 /* Loops that count what passes them, and callers that note their receipts. */
@@ -18,6 +19,7 @@ struct caller {
     int receipts;
     int passes_then; /* of all loops, when the receipt came */
     bool on_own_loop;
+    int err; /* what the last order returned */
     struct purge_receipt receipt;
 };
 
@@ -43,7 +45,7 @@ static void order(void *ctx)
     struct purge_order o = {
         .items = &item, .n_items = 1, .reference = c->reference != NULL ? span_of(c->reference) : SPAN("")};
     int before = c->receipts;
-    purger_order(c->rig->purger, c->rig->base.loops[c->at], &o, on_receipt, c);
+    c->err = purger_order(c->rig->purger, c->rig->base.loops[c->at], &o, on_receipt, c);
     REQUIRE(c->receipts == before); /* never from inside the call */
 }
 
@@ -176,6 +178,67 @@ static void test_references_are_bounded(void **state)
     stop(&r);
 }
 
+static void order_without_memory(void *ctx)
+{
+    alloc_armed = true;
+    order(ctx);
+    alloc_armed = false;
+}
+
+/* Each order ends once, whichever allocation fails: by what is returned, or by a receipt. */
+static void test_without_memory(void **state)
+{
+    struct rig r;
+    start(&r, 2);
+    struct caller c = {.rig = &r, .url = "http://h/a", .reference = "a"};
+    int failures = 0, receipts = 0;
+    for (bool failed = true; failed; failures += failed) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", failures);
+        c.reference = name;
+        alloc_fail_after(failures);
+        rig_on(r.base.loops[0], order_without_memory, &c);
+        failed = alloc_calm();
+        assert_true(c.err == 0 || (failed && c.err == ERR_NOMEM));
+        receipts += c.err == 0;
+        AWAIT(c.receipts == receipts);
+        if (c.err == 0)
+            assert_true(c.receipt.err == 0 || (failed && c.receipt.err == ERR_NOMEM));
+    }
+    assert_true(failures > 2 && receipts < failures + 1);
+    stop(&r);
+}
+
+static void end_loop(struct rig *r, unsigned i)
+{
+    rig_on(r->base.loops[i], stop_loop, &r->base.pool[i]);
+    pthread_join(r->base.threads[i], NULL);
+}
+
+/* One loop has ended and never passes; the other ends after it, and is gone when the barrier is through. */
+static void test_what_is_under_way_ends_with_the_loops(void **state)
+{
+    struct rig r;
+    start(&r, 2);
+    struct caller c = {.rig = &r, .at = 0, .reference = "a"}, again = c;
+    end_loop(&r, 1);
+    give(&c);
+    give(&again);
+    AWAIT(r.passes[0] == 1);
+    end_loop(&r, 0);
+    purger_close(r.purger);
+    loop_fini(&r.base.loop[0]);
+    loop_fini(&r.base.loop[1]);
+    assert_int_equal(c.receipts + again.receipts, 0);
+    purger_free(&r.purger);
+    assert_int_equal(c.receipts, 1);
+    assert_int_equal(again.receipts, 1);
+    assert_true(c.receipt.err == 0 && again.receipt.is_repeat);
+    purge_log_free(&r.log);
+    gate_free(&r.base.gates[0]);
+    config_unref(&r.base.config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +246,8 @@ int main(void)
         cmocka_unit_test(test_a_loop_that_has_not_passed_holds_it_up),
         cmocka_unit_test(test_what_cannot_be_read_purges_nothing),
         cmocka_unit_test(test_references_are_bounded),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_what_is_under_way_ends_with_the_loops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

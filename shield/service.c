@@ -207,6 +207,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void watch_signals(struct service *s)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond RLIMIT_FSIZE is an error of that file */
     for (int i = 0; i < SIGNALS; i++) {
         uv_signal_init(&s->loop.uv, &s->signals[i]);
         s->signals[i].data = s;

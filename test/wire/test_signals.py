@@ -107,6 +107,19 @@ def test_a_reload_keeps_within_the_descriptor_limit(lab, tmp_path):
     assert {a.body for a in crowd.responses()} == {b"busy"}
 
 
+def test_a_limit_of_file_sizes_ends_nobody(lab, tmp_path):
+    """RLIMIT_FSIZE (ulimit -f, LimitFSIZE=): what would write beyond it gets an error, not SIGXFSZ."""
+    log = tmp_path / "access.log"
+    shield = lab.shield(lab.origin().on_all(cacheable("x")), sets={"access_log": log})
+    resource.prlimit(shield.process.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    for n in range(20):
+        assert lab.ask(shield, f"/{n}").body == b"x"
+    until("the access log is full", lambda: log.stat().st_size == 1000)
+    shield.send_signal(signal.SIGUSR1)
+    shield.wait_log("access log: reopened")
+    assert lab.ask(shield, "/more").body == b"x"
+
+
 def test_without_a_file_hup_changes_nothing(lab):
     origin = lab.origin().on_all(cacheable("x"))
     shield = lab.shield(origin)

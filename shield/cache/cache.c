@@ -481,8 +481,15 @@ static void trim_marks(struct shard *s)
         metric_limit(l->metrics, MAX_UNCACHEABLE);
 }
 
+/* What is remembered of the key is as old as the fetch that it is of. */
+static void number_mark(struct cache *c, struct entry *e, const struct flight *f)
+{
+    e->mark_number = MIN(purge_log_number(c->purges), flight_purge_number(f));
+}
+
 /* What is too large to be kept is still shared by those who want all of it; only ranges go alone. */
-static void mark_uncacheable(struct cache *c, struct shard *s, struct entry *e, const struct verdict *v)
+static void mark_uncacheable(struct cache *c, struct shard *s, struct entry *e, const struct flight *f,
+                             const struct verdict *v)
 {
     enum mark_kind kind = v->reason == UNCACHEABLE_TOO_LARGE ? MARK_TOO_LARGE : MARK_UNCACHEABLE;
     struct loop *l = loop_current();
@@ -490,7 +497,7 @@ static void mark_uncacheable(struct cache *c, struct shard *s, struct entry *e, 
     uint64_t ttl_ms = l->config->flight.uncacheable_ttl_ms;
     if (v->remember_briefly)
         ttl_ms = MIN(ttl_ms, (uint64_t)BRIEF_MARK_MS);
-    e->mark_number = purge_log_number(c->purges);
+    number_mark(c, e, f);
     shard_mark(s, e, kind, 0, now_ms, ttl_ms);
     trim_marks(s);
 }
@@ -500,7 +507,7 @@ static void mark_uncacheable(struct cache *c, struct shard *s, struct entry *e, 
 static void mark_unavailable(struct cache *c, struct shard *s, struct entry *e, const struct flight *f)
 {
     struct loop *l = loop_current();
-    e->mark_number = purge_log_number(c->purges);
+    number_mark(c, e, f);
     shard_mark(s, e, MARK_ERROR, ERR_UNAVAILABLE, loop_now_ms(l), flight_retry_after_s(f) * UINT64_C(1000));
     trim_marks(s);
 }
@@ -585,7 +592,7 @@ static void on_settled(void *ctx, struct flight *f, const struct verdict *v, str
     if (superseded)
         drop_stored(shard_find(s, what->key_hash, what->key), what, fallen);
     if (e != NULL && remember && l->config->flight.uncacheable_ttl_ms > 0)
-        mark_uncacheable(c, s, e, v);
+        mark_uncacheable(c, s, e, f, v);
     else if (e != NULL && v->use == USE_SHARE_ONCE && v->facts.status == 503 && flight_retry_after_s(f) > 0)
         mark_unavailable(c, s, e, f);
     else if (e != NULL && !joinable)
@@ -617,11 +624,11 @@ static bool is_no_answer(const struct flight *f, int err)
     return !had_head && flight_what(f)->mode == FORWARD_SHARED && err_is_silence(err) && err != ERR_DOWN;
 }
 
-static void mark_error(struct cache *c, struct shard *s, struct entry *e, int err)
+static void mark_error(struct cache *c, struct shard *s, struct entry *e, const struct flight *f, int err)
 {
     const struct config *cfg = loop_current()->config;
     uint64_t ttl_ms = e->mark == MARK_ERROR ? e->mark_ttl_ms * 2 : cfg->flight.error_ttl_ms;
-    e->mark_number = purge_log_number(c->purges);
+    number_mark(c, e, f);
     shard_mark(s, e, MARK_ERROR, err, loop_now_ms(loop_current()), MIN(ttl_ms, cfg->flight.error_ttl_max_ms));
     trim_marks(s);
 }
@@ -659,7 +666,7 @@ static bool on_ended(void *ctx, struct flight *f, struct object *object, int err
     else if (e != NULL && err == ERR_SERVER_ERROR && flight_retry_after_s(f) > 0)
         mark_unavailable(c, s, e, f);
     else if (e != NULL && (err == ERR_SERVER_ERROR || is_no_answer(f, err)))
-        mark_error(c, s, e, err);
+        mark_error(c, s, e, f, err);
     if (put)
         drop_renewed(s, f, &was[0]);
     e = shard_find(s, what->key_hash, what->key); /* marking may have tidied it away */

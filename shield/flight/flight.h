@@ -218,6 +218,10 @@ void flight_set_epoch(struct flight *f, uint32_t epoch); /* from `settled`: what
 void flight_adopt_variant(struct flight *f); /* from `settled`: it is the variant of its object from now on */
 /* Whether a purge has overtaken its fetch; its tags count from its head on. Any thread. */
 bool flight_is_purged(struct flight *f);
+
+/* The number of the newest purge that was in force when it asked the origin: what came of it is as old as
+ * that. UINT64_MAX where it has not asked. Any thread. */
+uint64_t flight_purge_number(const struct flight *f);
 /* What it brings may be older than a change: it is not stored, and another may start beside it. */
 void flight_fence(struct flight *f);
 struct list_node *flight_table_link(struct flight *f);

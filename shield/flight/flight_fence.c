@@ -31,6 +31,11 @@ bool flight_is_purged(struct flight *f)
     return purge_log_check(f->env->purges, &s, clock_wall_ms(), NULL, NULL) != PURGE_NONE;
 }
 
+uint64_t flight_purge_number(const struct flight *f)
+{
+    return atomic_load(&f->purge_number);
+}
+
 bool flight_stored_is_purged(const struct flight *f)
 {
     return f->what.stored != NULL &&

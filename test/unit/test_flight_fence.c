@@ -258,6 +258,26 @@ static void test_a_head_does_not_make_it_newer(void **state)
     peer_close(&p);
 }
 
+/* The fetch of before fails when the purge is in force, and its loop has not passed yet. */
+static void test_an_error_of_before_is_not_remembered(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    struct peer p;
+    ask_for(&c, &w->rig, 0, "/a");
+    expect_fetch(w, &p);
+    purge(w, PURGE_URL, "/a", false);
+    peer_close(&p);
+    expect_outcome(&c, FAILED);
+    rig_on(w->rig.base.loops[0], do_nothing, NULL);
+    ask_for(&c, &w->rig, 1, "/a");
+    expect_fetch(w, &p);
+    send_answer(&p, 200, FRESH, 10);
+    expect_outcome(&c, SERVED);
+    client_done(&c);
+    peer_close(&p);
+}
+
 /* ---- a purge in the middle of a lookup ---- */
 
 enum { MOMENTS = 400, VARIANTS_IN_THE_AIR = 150 };
@@ -341,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_304_brings_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_304_of_before_brings_nothing_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_head_does_not_make_it_newer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_error_of_before_is_not_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_purge_in_the_middle_of_a_lookup, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

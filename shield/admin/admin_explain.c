@@ -55,7 +55,7 @@ static void sort(struct explain *e)
     e->route = policy_route(e->config, &e->head, &e->target);
     bool has_content = content.framing == BODY_CHUNKED || content.length > 0;
     policy_sort_request(e->config, &e->head, has_content, &e->verdict);
-    policy_sort_by_route(e->route, &e->verdict);
+    policy_sort_by_route(e->route, &e->head, &e->verdict);
     struct key_request key = {.config = e->config, .route = e->route, .head = &e->head, .target = e->target};
     if (is_looked_up(e) && !policy_key(&e->key, &key))
         policy_pass_by(&e->verdict, PASSED_KEY);

@@ -76,7 +76,8 @@ static int copy_request(struct flight *f, const struct flight_request *from)
     if (http_head_copy(&f->request_head, from->head, a) != 0)
         return ERR_NOMEM;
     to->head = &f->request_head;
-    struct span *parts[] = {&to->key, &to->names, &to->variant, &to->host, &to->path_query, &to->client_ip};
+    struct span *parts[] = {&to->key,        &to->names,     &to->variant, &to->host,
+                            &to->path_query, &to->client_ip, &to->upgrade};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         *parts[i] = arena_span(a, *parts[i]);
         if (parts[i]->p == NULL)
@@ -460,6 +461,22 @@ bool flight_is_stored(const struct flight *f)
 bool flight_is_stored_to_last(const struct flight *f)
 {
     return f->kept_to_last;
+}
+
+bool flight_has_switched(const struct flight *f)
+{
+    return f->call.state == CALL_SWITCHED;
+}
+
+struct span flight_switching_head(const struct flight *f)
+{
+    return f->switching_head;
+}
+
+void flight_hand_over(struct flight *f, struct origin_line *out, const struct upstream_owner *owner,
+                      void *ctx)
+{
+    origin_call_hand_over(&f->call, out, owner, ctx);
 }
 
 void flight_set_on_room(struct flight *f, void (*on_room_cb)(void *ctx), void *ctx)

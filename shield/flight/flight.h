@@ -34,6 +34,7 @@ struct flight_env;
 enum flight_event {
     FLIGHT_INTERIM,  /* flight_next_interim has something; never behind FLIGHT_HEAD */
     FLIGHT_HEAD,     /* flight_object is there to be read */
+    FLIGHT_SWITCHED, /* solo, for what.upgrade: flight_hand_over may be called; perhaps told more than once */
     FLIGHT_PROGRESS, /* it has grown, is sealed or has failed: in the latter cases leave, nothing more will
                         come */
     /* from here on: the last event, the waiter is out already */
@@ -87,6 +88,7 @@ struct flight_request {
     bool only_stored; /* shared: when the disk does not answer it, it ends with FLIGHT_AGAIN */
     bool may_store;   /* solo: its answer may be stored where the policy permits */
     struct span client_ip;
+    struct span upgrade; /* solo, FORWARD_PASS: the protocol that it asks for, or empty */
 };
 
 enum flight_found {
@@ -202,6 +204,14 @@ bool flight_is_stored(const struct flight *f);   /* the object goes to the store
 /* The same, but where there is a disk, to disk: what is told to be stored must outlive the process once
  * nothing is pending (DESIGN.md section 2). */
 bool flight_is_stored_to_last(const struct flight *f);
+
+/* Whether a 101 has come for what.upgrade, and is still to be handed over. */
+bool flight_has_switched(const struct flight *f);
+/* Then: the head for its client (as long as the flight), and the line, whose events go to `owner` from now
+ * on. The flight has nothing more to tell: leave it. On its loop. */
+struct span flight_switching_head(const struct flight *f);
+void flight_hand_over(struct flight *f, struct origin_line *out, const struct upstream_owner *owner,
+                      void *ctx);
 
 /* Request content of a solo flight, from its own loop; see origin_call_write. `on_room` is called on the
  * flight's loop when more may be written. */

@@ -15,6 +15,7 @@ enum flight_news {
     NEWS_HEAD_ALONE,  /* for the leader; the others are released */
     NEWS_ERROR_ALONE, /* an error for the leader; the others get PRIVATE_ERROR */
     NEWS_FENCED,      /* who has not been told of a head looks up again */
+    NEWS_SWITCHED,    /* the leader, who is alone, may take the line over */
     NEWS_AGAIN,
     NEWS_FAILED,
 };
@@ -76,6 +77,7 @@ struct flight {
     struct span asked_names, asked_variant;
     uint64_t announced_length;
     struct span withheld; /* the leader's alone */
+    struct span switching_head;
     uint32_t retry_after_s;
     bool validated, from_disk, stale, kept, kept_to_last;
 

@@ -163,6 +163,18 @@ static void on_interim(struct origin_call *c, const struct http_head *head)
     flight_take_interim(container_of(c, struct flight, call), head);
 }
 
+static void on_switched(struct origin_call *c, const struct http_head *head)
+{
+    struct flight *f = container_of(c, struct flight, call);
+    struct buf *text = loop_scratch(f->env->loop);
+    policy_switching_head(text, f->env->loop->config, head, f->what.upgrade);
+    f->switching_head = arena_span(&f->arena, buf_span(text));
+    if (text->failed || f->switching_head.p == NULL)
+        flight_fail(f, ERR_NOMEM);
+    else
+        flight_publish(f, NEWS_SWITCHED);
+}
+
 static void on_head(struct origin_call *c, const struct http_head *head)
 {
     struct flight *f = container_of(c, struct flight, call);
@@ -301,8 +313,12 @@ static void on_end(struct origin_call *c, int err)
         flight_fail(f, err);
 }
 
-static const struct origin_call_ops call_events = {
-    .on_interim = on_interim, .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_end = on_end};
+static const struct origin_call_ops call_events = {.on_interim = on_interim,
+                                                   .on_switched = on_switched,
+                                                   .on_head = on_head,
+                                                   .on_body = on_body,
+                                                   .on_room = on_room,
+                                                   .on_end = on_end};
 
 void flight_put_request(struct flight *f)
 {
@@ -317,6 +333,7 @@ void flight_put_request(struct flight *f)
         .content = what->content,
         .content_length = what->content_length,
         .client_ip = what->client_ip,
+        .upgrade = f->state == F_RESUME ? (struct span){"", 0} : what->upgrade,
     };
     const struct object *validating = flight_validating(f);
     if (validating != NULL) {
@@ -343,6 +360,7 @@ void flight_ask_origin(struct flight *f)
         .method = what->method,
         .content = what->content,
         .content_length = what->content_length,
+        .upgrade = what->upgrade,
         .background = flight_is_background(f),
     };
     atomic_store(&f->asked, true);

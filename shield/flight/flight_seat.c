@@ -86,6 +86,8 @@ static void tell(struct flight *f, struct flight_waiter *w)
         dismiss(f, w, FLIGHT_FENCED, 0);
     } else if (news == NEWS_FAILED) {
         dismiss(f, w, FLIGHT_FAILED, f->err);
+    } else if (news == NEWS_SWITCHED) {
+        w->on_event(w, FLIGHT_SWITCHED);
     } else if (news == NEWS_VARIANT) {
         if (wants_other(w, f->asked_names, f->asked_variant))
             dismiss(f, w, FLIGHT_VARIED, 0);

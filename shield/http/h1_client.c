@@ -161,7 +161,19 @@ static void on_content_room(void *ctx)
     conn_read_start(&c->conn);
 }
 
-static const struct exchange_owner exchange_events = {.on_over = on_over, .on_content_room = on_content_room};
+static void on_tunnel(void *ctx)
+{
+    struct h1_client *c = ctx;
+    struct buf early = c->in;
+    c->in = (struct buf){0};
+    c->in_tunnel = true;
+    forget_ahead(c);
+    exchange_tunnel(c->exchange, early.p, early.len, c->eof);
+    buf_fini(&early);
+}
+
+static const struct exchange_owner exchange_events = {
+    .on_over = on_over, .on_content_room = on_content_room, .on_tunnel = on_tunnel};
 
 static struct exchange_request describe(struct h1_client *c, const struct http_head *head)
 {
@@ -409,6 +421,8 @@ static void on_data(struct conn *conn, const char *p, size_t n)
     struct h1_client *c = client_of(conn);
     if (c->in_greeting)
         h1_greeting_take(c, p, n);
+    else if (c->in_tunnel)
+        exchange_tunnel(c->exchange, p, n, false);
     else if (!c->lingering)
         take_bytes(c, p, n);
 }
@@ -423,6 +437,8 @@ static void on_eof(struct conn *conn)
     }
     if (c->exchange == NULL)
         h1_client_close(c, false);
+    else if (c->in_tunnel)
+        exchange_tunnel(c->exchange, NULL, 0, true);
     else if (c->in_content && !c->held_back)
         exchange_on_gone(
             c->exchange); /* content ends early; take_content finds out about what is held back */

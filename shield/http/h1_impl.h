@@ -25,6 +25,7 @@ struct h1_client {
     bool in_head;                     /* head_timeout runs */
     bool in_content;                  /* content of the running request is still to come */
     bool held_back;                   /* and on_content_room says when there is room for it */
+    bool in_tunnel;                   /* it speaks HTTP no more */
     bool processing;                  /* on_over must not start the next request: the loop below does */
     bool eof;                         /* the client has half-closed */
     bool answered;                    /* once at least */

@@ -37,7 +37,7 @@ struct config_origin {
     uint32_t n_servers;
     char *host; /* the Host to send upstream, lower case; "" sends the client's */
     uint64_t connect_timeout_ms, head_timeout_ms, body_timeout_ms, queue_timeout_ms, idle_timeout_ms;
-    uint64_t connect_attempts, max_concurrent, max_queued, down_after;
+    uint64_t connect_attempts, max_concurrent, max_tunnels, max_queued, down_after;
 };
 
 struct config_listen {
@@ -102,9 +102,10 @@ struct config_route {
     char *rewrite_from, *rewrite_to; /* of the path: a pattern, and what stands for it, each '*' for what that
                                       * of the same place in the pattern matched; NULL: as it is */
 
-    int cache;      /* enum config_cache_mode */
-    bool collapse;  /* off: every miss asks for itself */
-    int set_cookie; /* enum config_set_cookie */
+    int cache;                   /* enum config_cache_mode */
+    bool collapse;               /* off: every miss asks for itself */
+    struct config_texts upgrade; /* protocols that a request may switch to; empty: none */
+    int set_cookie;              /* enum config_set_cookie */
     bool heuristic;
     int64_t ttl_ms, ttl_min_ms, ttl_max_ms, ttl_default_ms, edge_ttl_ms;
     struct config_status_ttl *ttl_by_status;
@@ -161,7 +162,8 @@ struct config {
     uint32_t n_origins;
 
     struct {
-        uint64_t idle_timeout_ms, head_timeout_ms, body_timeout_ms, write_timeout_ms, min_rate, drip_rate;
+        uint64_t idle_timeout_ms, head_timeout_ms, body_timeout_ms, write_timeout_ms, tunnel_timeout_ms;
+        uint64_t min_rate, drip_rate;
         uint64_t max_connections_per_ip, max_requests_per_ip; /* 0: no limit */
         uint64_t requests_burst_per_ip;                       /* 0: as max_requests_per_ip */
         uint64_t max_addresses;

@@ -159,6 +159,29 @@ static void check_fields(struct loader *l, uint32_t route, const struct config_p
                            "'%s' is set and removed; setting it is enough", set->items[i].name);
 }
 
+/* What is HTTP inside, or may be, would get around every rule there is. */
+static const char *upgrade_problem(const char *protocol)
+{
+    static const char *const are_http[] = {"h2c", "h2", "h3", "http", "tls"};
+    for (size_t i = 0; i < ARRAY_LEN(are_http); i++)
+        if (strcasecmp(protocol, are_http[i]) == 0)
+            return "is HTTP inside, past all routes and limits; name another protocol, as websocket";
+    return strcasecmp(protocol, "off") == 0 ? "says none beside others; leave one of the two out" : NULL;
+}
+
+/* "off" alone is an empty list. */
+static void check_upgrade(struct loader *l, uint32_t route)
+{
+    struct config_texts *list = &l->c->routes[route].upgrade;
+    if (list->n == 1 && strcmp(list->items[0], "off") == 0)
+        directive_clear(directive_find(SCOPE_ROUTE, SPAN("upgrade")), &l->c->routes[route]);
+    for (uint32_t i = 0; i < list->n; i++) {
+        const char *problem = upgrade_problem(list->items[i]);
+        if (problem != NULL)
+            loader_problem(l, ERR_SYNTAX, place_of(l, route, "upgrade"), "'%s' %s", list->items[i], problem);
+    }
+}
+
 static bool has_any(const struct config_texts *list, const char *one, const char *other)
 {
     return list->n == 0 || among(list, one) || among(list, other);
@@ -195,6 +218,7 @@ void loader_settle_routes(struct loader *l)
         check_excluded(l, i);
         check_answer(l, i);
         check_rewrite(l, i);
+        check_upgrade(l, i);
         check_fields(l, i, &r->request_set, &r->request_remove, "request.remove");
         check_fields(l, i, &r->response_set, &r->response_remove, "response.remove");
         if (r->ttl_min_ms >= 0 && r->ttl_max_ms >= 0 && r->ttl_min_ms > r->ttl_max_ms)

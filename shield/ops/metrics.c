@@ -166,6 +166,8 @@ static enum refusal_reason refusal_of_limit(enum limit_name limit)
     switch (limit) {
     case LIMIT_MAX_FLIGHTS:
         return REFUSED_MAX_FLIGHTS;
+    case LIMIT_MAX_TUNNELS:
+        return REFUSED_MAX_TUNNELS;
     case LIMIT_MAX_WAITERS:
         return REFUSED_MAX_WAITERS;
     case LIMIT_MAX_WAITERS_TOTAL:

@@ -84,6 +84,7 @@
     X(CONNECTIONS, "client.max_connections")                \
     X(ADDRESS_CONNECTIONS, "client.max_connections_per_ip") \
     X(ADDRESS_REQUESTS, "client.max_requests_per_ip")       \
+    X(MAX_TUNNELS, "origins.max_tunnels")                   \
     X(MAX_FLIGHTS, "flight.max_flights")                    \
     X(MAX_WAITERS, "flight.max_waiters")                    \
     X(MAX_WAITERS_TOTAL, "flight.max_waiters_total")        \
@@ -106,6 +107,7 @@
     X(HEAD_TIMEOUT, "client.head_timeout")                     \
     X(BODY_TIMEOUT, "client.body_timeout")                     \
     X(WRITE_TIMEOUT, "client.write_timeout")                   \
+    X(TUNNEL_TIMEOUT, "client.tunnel_timeout")                 \
     X(DRIP_RATE, "client.drip_rate")                           \
     X(MIN_RATE, "client.min_rate")                             \
     X(MAX_1XX, "http.max_1xx")                                 \
@@ -124,6 +126,7 @@
     X(ADMIT_AFTER, "store.admit_after")                        \
     X(ADMIT_KEYS, "store.admit_keys")                          \
     X(MAX_CONCURRENT, "origins.max_concurrent")                \
+    X(MAX_TUNNELS, "origins.max_tunnels")                      \
     X(MAX_QUEUED, "origins.max_queued")                        \
     X(QUEUE_TIMEOUT, "origins.queue_timeout")                  \
     X(CONNECT_TIMEOUT, "origins.connect_timeout")              \
@@ -159,6 +162,9 @@
     X(CLIENT_CONNECTIONS_TOTAL, COUNTER, "shield_client_connections_total", "Client connections accepted.") \
     X(PROXY_HEADERS_REFUSED, COUNTER, "shield_proxy_headers_refused_total",                                 \
       "Connections closed because their PROXY header was wrong, late or missing.")                          \
+    X(TUNNELS, GAUGE, "shield_tunnels", "Connections that have switched to another protocol.")              \
+    X(TUNNEL_BYTES_UP, COUNTER, "shield_tunnel_bytes_total{to=\"origin\"}", "Bytes through tunnels.")       \
+    X(TUNNEL_BYTES_DOWN, COUNTER, "shield_tunnel_bytes_total{to=\"client\"}", "Bytes through tunnels.")     \
     X(CLIENT_BYTES, COUNTER, "shield_client_bytes_total", "Bytes sent to clients.")                         \
     X(ORIGIN_BYTES, COUNTER, "shield_origin_bytes_total", "Bytes read from origins.")                       \
     X(FLIGHTS, GAUGE, "shield_flights", "Shareable origin fetches running now.")                            \

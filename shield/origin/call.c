@@ -12,8 +12,10 @@ static const unsigned moves[] = {
     [CALL_QUEUED] = BIT(CALL_RESOLVING) | BIT(CALL_CONNECTING) | BIT(CALL_HEAD) | BIT(CALL_ENDED),
     [CALL_RESOLVING] = BIT(CALL_CONNECTING) | BIT(CALL_RESOLVING) | BIT(CALL_ENDED),
     [CALL_CONNECTING] = BIT(CALL_CONNECTING) | BIT(CALL_RESOLVING) | BIT(CALL_HEAD) | BIT(CALL_ENDED),
-    [CALL_HEAD] = BIT(CALL_BODY) | BIT(CALL_RESOLVING) | BIT(CALL_CONNECTING) | BIT(CALL_ENDED),
+    [CALL_HEAD] =
+        BIT(CALL_BODY) | BIT(CALL_SWITCHED) | BIT(CALL_RESOLVING) | BIT(CALL_CONNECTING) | BIT(CALL_ENDED),
     [CALL_BODY] = BIT(CALL_ENDED),
+    [CALL_SWITCHED] = BIT(CALL_ENDED),
     [CALL_ENDED] = 0,
 };
 
@@ -96,6 +98,20 @@ void origin_call_cancel(struct origin_call *c)
         buf_fini(&c->head);
         return;
     }
+    call_enter(c, CALL_ENDED);
+    let_go(c, false);
+}
+
+void origin_call_hand_over(struct origin_call *c, struct origin_line *out, const struct upstream_owner *owner,
+                           void *ctx)
+{
+    REQUIRE(c->state == CALL_SWITCHED);
+    *out = (struct origin_line){c->upstream, c->place, c->in};
+    upstream_give(out->upstream, owner, ctx);
+    c->upstream = NULL;
+    c->place = NULL;
+    c->in = (struct buf){0};
+    metric_origin_duration(c->pool->loop->metrics, c->request.origin_index, clock_mono_us() - c->sent_us);
     call_enter(c, CALL_ENDED);
     let_go(c, false);
 }
@@ -242,14 +258,14 @@ static uint32_t servers_to_avoid(const struct origin_call *c)
 }
 
 /* A place is held. A probe goes on a connection of its own. A request that may not be repeated takes no
- * connection that the origin is likely to be closing: one that was busy a moment ago, or a new one. False:
- * all servers are down. */
+ * connection that the origin is likely to be closing: one that was busy a moment ago, or a new one. One for
+ * an upgrade begins with it. False: all servers are down. */
 static bool begin(struct origin_call *c)
 {
     uint64_t max_idle_ms = may_repeat(c) ? UINT64_MAX : UNSAFE_IDLE_MS;
     if (!take_turn(c))
         return false;
-    if (c->turn.probe == 0)
+    if (c->turn.probe == 0 && c->request.upgrade.len == 0)
         c->upstream = upstream_take(c->pool, c->request.origin_index, servers_to_avoid(c), max_idle_ms,
                                     &upstream_events, c);
     c->reused = c->upstream != NULL;

@@ -2,6 +2,8 @@
  *
  *   IDLE --> QUEUED --> RESOLVING --> CONNECTING --> HEAD --> BODY --> ENDED
  *              `-----------`--------------`-----------`-------`-----> ENDED (with an error)
+ *                                                     `--> SWITCHED (101) --> ENDED (handed over, or
+ * cancelled)
  *
  * It holds a place of the origin's gate from QUEUED to ENDED, tries the servers and their addresses in turn
  * (connect_attempts in all; a server that is down is passed by and costs none), and repeats a request only if
@@ -17,6 +19,9 @@ struct origin_call;
 struct origin_call_ops {
     /* A 1xx, but 101; spans are valid during the call only. NULL: they are passed over. */
     void (*on_interim)(struct origin_call *c, const struct http_head *head);
+    /* The 101 that request.upgrade asked for: nothing more is read, and origin_call_hand_over may follow from
+     * a later turn. */
+    void (*on_switched)(struct origin_call *c, const struct http_head *head);
     /* A final head; spans are valid during the call only. */
     void (*on_head)(struct origin_call *c, const struct http_head *head);
     void (*on_body)(struct origin_call *c, const char *p, size_t n);
@@ -28,7 +33,16 @@ struct origin_call_ops {
     void (*on_end)(struct origin_call *c, int err);
 };
 
-enum call_state { CALL_IDLE, CALL_QUEUED, CALL_RESOLVING, CALL_CONNECTING, CALL_HEAD, CALL_BODY, CALL_ENDED };
+enum call_state {
+    CALL_IDLE,
+    CALL_QUEUED,
+    CALL_RESOLVING,
+    CALL_CONNECTING,
+    CALL_HEAD,
+    CALL_BODY,
+    CALL_SWITCHED,
+    CALL_ENDED
+};
 
 struct origin_call_request {
     unsigned origin_index;
@@ -36,7 +50,8 @@ struct origin_call_request {
     enum http_method method;
     enum http1_framing content; /* BODY_NONE, or what origin_call_write will bring */
     uint64_t content_length;
-    bool background; /* nobody waits for it: its place in the queue is behind those who do */
+    struct span upgrade; /* the protocol that the head asks for, or empty; a new connection is made for it */
+    bool background;     /* nobody waits for it: its place in the queue is behind those who do */
     /* origin_call_server of the call that this one goes on from: it begins with the next server, if there is
      * another. 0: whose turn it is. */
     unsigned next_to;
@@ -83,6 +98,18 @@ void origin_call_raise(struct origin_call *c);
 
 /* No event comes any more; the connection is closed at once. Safe in any state, also after on_end. */
 void origin_call_cancel(struct origin_call *c);
+
+/* What a 101 leaves: a connection that speaks HTTP no more, its place of the origin's gate (gate_leave), and
+ * what came behind the 101. The connection's reading is stopped. */
+struct origin_line {
+    struct upstream *upstream;
+    struct gate_place *place;
+    struct buf early;
+};
+
+/* After on_switched: the line is the caller's, its events go to `owner`, and the call has ended. */
+void origin_call_hand_over(struct origin_call *c, struct origin_line *out, const struct upstream_owner *owner,
+                           void *ctx);
 
 /* Which server has been asked last: a number for `next_to`, 0 when none has been. Also at on_end. */
 unsigned origin_call_server(const struct origin_call *c);

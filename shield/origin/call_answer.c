@@ -4,6 +4,7 @@
 #include "common/err.h"
 #include "common/http_chars.h"
 #include "shield/ops/log.h"
+#include "shield/policy/upgrade.h"
 
 static void broke_protocol(struct origin_call *c, const char *why)
 {
@@ -40,8 +41,8 @@ static bool promises_content(const struct http_head *head)
 
 static void on_complete(struct origin_call *c, bool bytes_behind)
 {
-    bool keep = c->keep_alive && c->content_done && !bytes_behind && !c->promised_content &&
-                c->body.framing != BODY_UNTIL_CLOSE;
+    bool keep = c->keep_alive && c->request.upgrade.len == 0 && c->content_done && !bytes_behind &&
+                !c->promised_content && c->body.framing != BODY_UNTIL_CLOSE;
     call_end(c, 0, keep);
 }
 
@@ -79,13 +80,31 @@ static void feed_body(struct origin_call *c, const char *p, size_t n)
     }
 }
 
+/* RFC 9110 section 15.2.2. Before its request has left whole a 101 is no answer to it. */
+static bool may_switch(const struct origin_call *c, const struct http_head *head)
+{
+    return c->request.upgrade.len > 0 && !conn_is_writing(upstream_conn(c->upstream)) &&
+           upgrade_is_granted(head, c->request.upgrade);
+}
+
+static void switch_over(struct origin_call *c, const struct http_head *head)
+{
+    timer_stop(c->pool->loop, &c->timer);
+    conn_read_stop(upstream_conn(c->upstream));
+    call_praise(c);
+    call_enter(c, CALL_SWITCHED);
+    c->ops->on_switched(c, head);
+}
+
 /* 1xx are bounded in number (http.max_1xx), and together they may be as large as one head. */
 static void take_interim(struct origin_call *c, const struct http_head *head, size_t head_bytes)
 {
     const struct config *cfg = c->pool->loop->config;
     c->bytes_1xx += head_bytes;
-    if (head->status == 101) {
-        broke_protocol(c, "101 without an Upgrade");
+    if (head->status == 101 && may_switch(c, head)) {
+        switch_over(c, head);
+    } else if (head->status == 101) {
+        broke_protocol(c, "a 101 to what was not asked for");
     } else if (++c->n_1xx > cfg->http.max_1xx || c->bytes_1xx > cfg->http_limits.max_head) {
         metric_limit(c->pool->loop->metrics, MAX_1XX);
         broke_protocol(c, "too many 1xx responses");
@@ -158,7 +177,7 @@ static void feed_head(struct origin_call *c, const char *p, size_t n)
     }
     if (is_at(c, CALL_BODY, u))
         feed_body(c, p, n);
-    else if (is_at(c, CALL_HEAD, u) && n > 0)
+    else if ((is_at(c, CALL_HEAD, u) || is_at(c, CALL_SWITCHED, u)) && n > 0)
         keep_part(c, p, n);
     buf_fini(&own);
 }

@@ -22,12 +22,17 @@ static struct upstream *upstream_of(struct conn *c)
     return container_of(c, struct upstream, conn);
 }
 
-static void close_upstream(struct upstream *u)
+static void close_or_cut(struct upstream *u, bool abort)
 {
     u->owner = NULL;
     list_remove(&u->idle_link);
     timer_stop(u->pool->loop, &u->idle_timer);
-    conn_close(&u->conn, false);
+    conn_close(&u->conn, abort);
+}
+
+static void close_upstream(struct upstream *u)
+{
+    close_or_cut(u, false);
 }
 
 /* ---- events: an owner hears them, an idle connection ends by them ---- */
@@ -157,6 +162,12 @@ uint32_t upstream_server(const struct upstream *u)
     return u->at.server;
 }
 
+void upstream_give(struct upstream *u, const struct upstream_owner *owner, void *ctx)
+{
+    u->owner = owner;
+    u->ctx = ctx;
+}
+
 void upstream_keep(struct upstream **slot)
 {
     struct upstream *u = *slot;
@@ -179,6 +190,13 @@ void upstream_drop(struct upstream **slot)
     *slot = NULL;
     if (u != NULL)
         close_upstream(u);
+}
+
+void upstream_cut(struct upstream **slot)
+{
+    struct upstream *u = *slot;
+    *slot = NULL;
+    close_or_cut(u, true);
 }
 
 /* ---- the pool ---- */

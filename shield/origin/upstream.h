@@ -64,9 +64,14 @@ int upstream_connect(struct upstream **out, struct upstream_pool *p, struct upst
 struct conn *upstream_conn(struct upstream *u);
 uint32_t upstream_server(const struct upstream *u); /* its number */
 
+/* Another owner, from now on. */
+void upstream_give(struct upstream *u, const struct upstream_owner *owner, void *ctx);
+
 /* Back into the pool: it may carry another request. */
 void upstream_keep(struct upstream **slot);
 /* Away with it, at once; no event follows. */
 void upstream_drop(struct upstream **slot);
+/* The same with a reset: what was sent last is not to be taken for the end. */
+void upstream_cut(struct upstream **slot);
 
 #endif

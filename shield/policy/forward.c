@@ -6,6 +6,7 @@
 #include "shield/policy/key_parts.h"
 #include "shield/policy/language.h"
 #include "shield/policy/unkeyed.h"
+#include "shield/policy/upgrade.h"
 #include "shield/policy/vary.h"
 
 static const uint64_t condition_fields = 1ull << FIELD_IF_MATCH | 1ull << FIELD_IF_UNMODIFIED_SINCE |
@@ -251,7 +252,7 @@ static void put_host(struct buf *out, struct span host)
 void policy_forward_request(struct buf *out, const struct config *cfg, const struct forward_request *r)
 {
     REQUIRE(!r->resumes || is_validation(r));
-    REQUIRE(r->content == BODY_NONE || r->mode == FORWARD_PASS);
+    REQUIRE((r->content == BODY_NONE && r->upgrade.len == 0) || r->mode == FORWARD_PASS);
     buf_put_span(out, r->method);
     buf_put_lit(out, " ");
     policy_put_path(out, r->path_query);
@@ -263,6 +264,8 @@ void policy_forward_request(struct buf *out, const struct config *cfg, const str
     if (is_encoding_normal(cfg, r) && !is_changed(r, SPAN("Accept-Encoding")))
         put_line(out, "Accept-Encoding", policy_accept_encoding(r->head));
     put_framing(out, r);
+    if (r->upgrade.len > 0)
+        upgrade_put(out, r->upgrade);
     put_path_fields(out, cfg, r);
     put_validators(out, r);
     struct field_changes changes =

@@ -31,6 +31,7 @@ struct forward_request {
     enum http1_framing content;      /* FORWARD_PASS: BODY_NONE, BODY_LENGTH or BODY_CHUNKED */
     uint64_t content_length;
     struct span client_ip; /* as struct peer has it: appended to X-Forwarded-For where it is an address */
+    struct span upgrade;   /* FORWARD_PASS: the protocol to ask for, or empty */
 };
 
 /* Whether `request` has a field by which an origin may answer differently, and that no key tells apart
@@ -52,6 +53,11 @@ void policy_store_block(struct buf *out, const struct config *cfg, const struct 
 /* A whole 1xx head, empty line included, as it goes on to clients (RFC 9110 sections 7.6 and 15.2): without
  * hop-by-hop fields and Content-Length, with "Via: 1.1 shield" behind upstream's. */
 void policy_interim_head(struct buf *out, const struct config *cfg, const struct http_head *interim);
+
+/* The head of a 101 as it goes on to its client: the same, with Upgrade and Connection as ours and our member
+ * of Cache-Status behind upstream's. */
+void policy_switching_head(struct buf *out, const struct config *cfg, const struct http_head *answer,
+                           struct span protocol);
 
 /* The stored block updated by a 304 or by the answer to a HEAD (RFC 9111 section 3.2: every field of it but
  * Content-Length, Content-Encoding, Content-Range, and hop-by-hop ones, replaces its namesakes; Date is

@@ -2,6 +2,7 @@
 
 #include "common/http_date.h"
 #include "shield/policy/stale.h"
+#include "shield/policy/upgrade.h"
 #include "shield/policy/withheld.h"
 
 static const uint64_t never_stored =
@@ -69,7 +70,7 @@ void policy_store_block(struct buf *out, const struct config *cfg, const struct 
     put_via(out, cfg, response);
 }
 
-void policy_interim_head(struct buf *out, const struct config *cfg, const struct http_head *interim)
+static void put_interim(struct buf *out, const struct config *cfg, const struct http_head *interim)
 {
     put_status_line(out, interim);
     for (uint32_t i = 0; i < interim->n_fields; i++) {
@@ -79,7 +80,23 @@ void policy_interim_head(struct buf *out, const struct config *cfg, const struct
             http_put_field(out, f->name, f->value);
     }
     put_via(out, cfg, interim);
+}
+
+void policy_interim_head(struct buf *out, const struct config *cfg, const struct http_head *interim)
+{
+    put_interim(out, cfg, interim);
     buf_put_lit(out, "\r\n");
+}
+
+void policy_switching_head(struct buf *out, const struct config *cfg, const struct http_head *answer,
+                           struct span protocol)
+{
+    struct cache_status status = {.fwd = FWD_BYPASS};
+    put_interim(out, cfg, answer);
+    upgrade_put(out, protocol);
+    buf_put_lit(out, "Cache-Status: ");
+    policy_put_cache_status(out, cfg, &status);
+    buf_put_lit(out, "\r\n\r\n");
 }
 
 /* Whether `not_modified` has something to put in the place of a stored field. */

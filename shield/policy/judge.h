@@ -99,6 +99,7 @@ enum request_kind {
     X(CONDITION, "condition")         \
     X(NO_STORE, "no_store")           \
     X(ROUTE, "route")                 \
+    X(UPGRADE, "upgrade")             \
     X(COLLAPSE, "collapse")           \
     X(KEY, "key")                     \
     X(UNCACHEABLE, "uncacheable")     \
@@ -115,6 +116,7 @@ struct request_verdict {
     enum request_kind kind;
     enum pass_reason why; /* REQUEST_SOLO, REQUEST_PASS */
     int err;              /* REQUEST_REFUSE: ERR_METHOD, ERR_EXPECTATION, ERR_LOOP, ERR_MISDIRECTED */
+    struct span upgrade; /* REQUEST_PASS: the protocol that it may switch to, as its route has it; or empty */
 };
 
 /* Sort a request; `has_content` tells whether a body follows its head. */
@@ -122,8 +124,9 @@ void policy_sort_request(const struct config *cfg, const struct http_head *reque
                          struct request_verdict *out);
 
 /* What its route makes of a sorted request: an answer that is ready (redirect, answer, deny), or a pass
- * (cache: off). */
-void policy_sort_by_route(const struct config_route *route, struct request_verdict *v);
+ * (cache: off, or an upgrade that the route allows). */
+void policy_sort_by_route(const struct config_route *route, const struct http_head *request,
+                          struct request_verdict *v);
 
 /* What would be looked up is passed instead: the cache has no place for it. */
 void policy_pass_by(struct request_verdict *v, enum pass_reason why);

@@ -3,6 +3,7 @@
 #include "common/http1.h"
 #include "shield/policy/cache_control.h"
 #include "shield/policy/conditional.h"
+#include "shield/policy/upgrade.h"
 
 bool policy_may_answer(const struct http_head *request, const struct response_facts *facts)
 {
@@ -177,10 +178,14 @@ void policy_pass_by(struct request_verdict *v, enum pass_reason why)
         settle(v, REQUEST_PASS, why);
 }
 
-void policy_sort_by_route(const struct config_route *route, struct request_verdict *v)
+void policy_sort_by_route(const struct config_route *route, const struct http_head *request,
+                          struct request_verdict *v)
 {
+    bool may_switch = v->kind == REQUEST_LOOKUP || v->kind == REQUEST_SOLO; /* it has no content */
     if (v->kind != REQUEST_REFUSE && route->action != ACTION_PROXY)
         settle(v, REQUEST_FIXED, PASSED_NONE);
+    else if (may_switch && upgrade_wanted(route, request, &v->upgrade))
+        policy_pass_by(v, PASSED_UPGRADE);
     else if (route->cache == CACHE_OFF)
         policy_pass_by(v, PASSED_ROUTE);
 }

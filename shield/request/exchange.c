@@ -148,6 +148,7 @@ void exchange_end(struct exchange *ex, bool keep_alive, bool abort)
     if (ex->wait_us >= 0)
         exchange_settle_fate(ex, abort ? FATE_CUT : FATE_SERVED);
     reader_stop(ex);
+    tunnel_stop(ex, abort);
     timer_stop(l, &ex->timer);
     object_unref(&ex->object);
     object_unref(&ex->stale);
@@ -325,6 +326,7 @@ static void go_alone(struct exchange *ex, enum forward_mode mode)
     what.kind = mode == FORWARD_PASS || !ex->released ? KIND_PASS : KIND_MISS;
     what.content = ex->content;
     what.content_length = ex->content_length;
+    what.upgrade = ex->upgrade;
     what.may_store = mode == FORWARD_ALONE && ex->stale == NULL && !http_has(&ex->head, FIELD_RANGE);
     what.stored = ex->stale;
     what.epoch = ex->epoch;
@@ -571,6 +573,9 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
     case FLIGHT_HEAD:
         on_flight_head(ex);
         break;
+    case FLIGHT_SWITCHED:
+        tunnel_start(ex);
+        break;
     case FLIGHT_PROGRESS:
         reader_pump(ex);
         break;
@@ -610,13 +615,20 @@ static void on_timer(struct loop_timer *t)
         exchange_fail(ex, ERR_WAIT_TIMEOUT);
         return;
     }
-    reader_on_timer(ex);
+    if (ex->state == EX_TUNNEL)
+        tunnel_on_timer(ex);
+    else
+        reader_on_timer(ex);
 }
 
 void exchange_on_drained(struct exchange *ex)
 {
     if (ex->state == EX_READING)
         reader_on_drained(ex);
+    else if (ex->state == EX_TUNNEL)
+        tunnel_on_drained(ex);
+    else if (ex->state == EX_WAITING && ex->waiter.flight != NULL && flight_has_switched(ex->waiter.flight))
+        tunnel_start(ex);
     else if (ex->state == EX_WAITING)
         interim_send(ex);
 }
@@ -698,7 +710,7 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
     }
     ex->route = policy_route(ex->config, &ex->head, &ex->target);
     policy_sort_request(env->loop->config, &ex->head, r->content != BODY_NONE, &v);
-    policy_sort_by_route(ex->route, &v);
+    policy_sort_by_route(ex->route, &ex->head, &v);
     if (v.kind == REQUEST_FIXED) {
         send_fixed(ex);
         return;
@@ -722,8 +734,12 @@ void exchange_start(struct exchange_env *env, const struct exchange_request *r, 
         break;
     case REQUEST_PASS:
         ex->pass = true;
+        ex->upgrade = v.upgrade;
         reason_passed(ex, v.why);
-        go_alone(ex, FORWARD_PASS);
+        if (v.upgrade.len == 0 || tunnel_count_in(ex))
+            go_alone(ex, FORWARD_PASS);
+        else
+            exchange_fail(ex, ERR_BUSY);
         break;
     case REQUEST_SOLO:
     case REQUEST_LOOKUP:

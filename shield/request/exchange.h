@@ -4,6 +4,8 @@
  *      |          `-> ASKING again: another variant, or released: alone
  *      `--> READING (a hit)        from anywhere: an answer of our own, a cut, or the client is gone
  *
+ *   WAITING --> TUNNEL (a 101 that was asked for) --> over
+ *
  * The exchange writes to the client's connection itself and tells its owner (the connection's protocol side)
  * when it is over. Own loop only. */
 #ifndef SHIELD_REQUEST_EXCHANGE_H
@@ -37,6 +39,9 @@ struct exchange_owner {
     void (*on_over)(void *ctx, bool keep_alive, bool abort);
     /* More request content is welcome. */
     void (*on_content_room)(void *ctx);
+    /* The connection is a tunnel from now on: what has come behind the request's head, and all that comes
+     * later, goes to exchange_tunnel, which is also who reads on and stops. */
+    void (*on_tunnel)(void *ctx);
 };
 
 struct exchange_request {
@@ -64,6 +69,9 @@ void exchange_refuse(struct exchange_env *env, const struct exchange_request *re
  * is taken). */
 bool exchange_content(struct exchange *ex, const char *p, size_t n);
 void exchange_content_end(struct exchange *ex);
+
+/* Bytes of the client in a tunnel, copied; ended: none will follow. May end the exchange. */
+void exchange_tunnel(struct exchange *ex, const char *p, size_t n, bool ended);
 
 /* The connection's events while the exchange runs. */
 void exchange_on_drained(struct exchange *ex);

@@ -6,7 +6,7 @@
 #include "shield/policy/key.h"
 #include "shield/request/exchange.h"
 
-enum exchange_state { EX_ASKING, EX_WAITING, EX_READING, EX_OVER };
+enum exchange_state { EX_ASKING, EX_WAITING, EX_READING, EX_TUNNEL, EX_OVER };
 
 /* How the answer's content is framed towards this client. */
 enum out_framing { OUT_NONE, OUT_LENGTH, OUT_CHUNKED, OUT_UNTIL_CLOSE, OUT_PARTS };
@@ -36,6 +36,11 @@ struct exchange {
     bool pass;       /* nothing of it is for the cache */
     bool is_copied;  /* the head is ours */
     bool keep_alive; /* after the answer */
+
+    /* an upgrade */
+    struct span upgrade;   /* the protocol that it may switch to, or empty; lives as long as `route` */
+    bool counts_as_tunnel; /* against origins.max_tunnels */
+    struct tunnel *tunnel; /* EX_TUNNEL */
 
     /* request content on its way up: one buffer fills while the other is being written */
     struct buf content_in, content_out;
@@ -162,6 +167,16 @@ bool interim_send(struct exchange *ex);
 /* The request's content is wanted: a 100 of ours where the client expects one (RFC 9110 section 10.1.1). May
  * end the exchange. */
 void interim_invite(struct exchange *ex);
+
+/* ---- tunnel.c ---- */
+/* Before the origin is asked for ex->upgrade: false when origins.NAME.max_tunnels is reached. */
+bool tunnel_count_in(struct exchange *ex);
+/* The origin has switched. Interim responses go first: on_drained comes back here. May end the exchange. */
+void tunnel_start(struct exchange *ex);
+void tunnel_on_drained(struct exchange *ex); /* the client has taken what was pending */
+void tunnel_on_timer(struct exchange *ex);
+/* At the end, with or without a tunnel; abort: the origin is told by a reset. */
+void tunnel_stop(struct exchange *ex, bool abort);
 
 /* ---- invalidate.c ---- */
 /* ex->object answers an unsafe request: forget what is stored for its URI, and for what Location and

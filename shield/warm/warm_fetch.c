@@ -150,6 +150,7 @@ static void on_flight_event(struct flight_waiter *w, enum flight_event ev)
     struct warm_fetch *f = container_of(w, struct warm_fetch, waiter);
     switch (ev) {
     case FLIGHT_INTERIM:
+    case FLIGHT_SWITCHED: /* of a pass alone */
         break;
     case FLIGHT_HEAD:
     case FLIGHT_PROGRESS:
@@ -262,7 +263,7 @@ static int sort(struct warm_fetch *f, bool *may_ask)
     http_remove_name(head, span_of(f->config->edges_secret_header));
     f->route = policy_route(f->config, head, &f->request.target);
     policy_sort_request(f->config, head, false, &v);
-    policy_sort_by_route(f->route, &v);
+    policy_sort_by_route(f->route, head, &v);
     struct key_request key = {
         .config = f->config, .route = f->route, .head = head, .target = f->request.target};
     *may_ask = (policy_key(&f->key, &key) || f->is_read) &&

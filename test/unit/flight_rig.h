@@ -124,6 +124,9 @@ static inline void on_flight_event(struct flight_waiter *w, enum flight_event ev
     struct client *c = container_of(w, struct client, waiter);
     REQUIRE(loop_is_current(c->rig->base.loops[c->at]) && c->outcome == WAITING && !c->is_asking);
     switch (ev) {
+    case FLIGHT_SWITCHED: /* nobody asks for it here */
+        REQUIRE(false);
+        return;
     case FLIGHT_INTERIM:
         REQUIRE(!c->has_head && w->flight != NULL);
         take_interims(c);

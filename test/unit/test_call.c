@@ -117,7 +117,8 @@ static void on_end(struct origin_call *c, int err)
     TELL(a->err = err; a->server = server; a->ends++; a->is_over = true);
 }
 
-static const struct origin_call_ops events = {on_interim, on_head, on_body, on_room, on_end};
+static const struct origin_call_ops events = {
+    .on_interim = on_interim, .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_end = on_end};
 
 static void start(void *ctx)
 {

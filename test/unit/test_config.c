@@ -50,6 +50,7 @@ static void test_defaults(void **state)
         {"origin head_timeout", c->origins[0].head_timeout_ms, 30000},
         {"origin body_timeout", c->origins[0].body_timeout_ms, 15000},
         {"max_concurrent", c->origins[0].max_concurrent, 200},
+        {"max_tunnels", c->origins[0].max_tunnels, 100},
         {"max_queued", c->origins[0].max_queued, 5000},
         {"queue_timeout", c->origins[0].queue_timeout_ms, 30000},
         {"origin idle_timeout", c->origins[0].idle_timeout_ms, 60000},
@@ -58,6 +59,7 @@ static void test_defaults(void **state)
         {"client.head_timeout", c->client.head_timeout_ms, 10000},
         {"client.body_timeout", c->client.body_timeout_ms, 15000},
         {"client.write_timeout", c->client.write_timeout_ms, 30000},
+        {"client.tunnel_timeout", c->client.tunnel_timeout_ms, 60000},
         {"client.min_rate", c->client.min_rate, 65536},
         {"client.max_connections", c->client.max_connections, 100000},
         {"client.max_head", c->client.max_head, 65536},
@@ -129,7 +131,7 @@ static void test_table_is_sound(void **state)
         assert_int_equal(d->min != NULL, d->type == D_COUNT || d->type == D_BYTES || d->type == D_TIME ||
                                              d->type == D_TIME_OR || d->type == D_STATUS);
     }
-    assert_int_equal(directive_count, 135);
+    assert_int_equal(directive_count, 138);
 }
 
 static void test_names_of_this_node(void **state)

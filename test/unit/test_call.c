@@ -604,7 +604,7 @@ static void let_down(struct world *w, struct asking *a, int err)
 static void open_with_servers_state(struct world *w, const char *ttl)
 {
     open_world(w, (struct config_override[]){{"origins.default.down_after", "3"},
-                                             {"origins.default.head_timeout", "40ms"},
+                                             {"origins.default.head_timeout", "300ms"},
                                              {"flight.error_ttl", ttl},
                                              {"flight.error_ttl_max", ttl},
                                              {NULL, NULL}});

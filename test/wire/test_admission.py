@@ -17,6 +17,7 @@ def config(tmp_path, text):
 
 
 def stored(shield):
+    shield.wait_metric("flights", 0)  # one may go on behind the last client
     shield.wait_stored()
     return shield.metric("store_objects")
 

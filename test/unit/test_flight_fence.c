@@ -285,7 +285,7 @@ enum { MOMENTS = 400, VARIANTS_IN_THE_AIR = 150 };
 struct moment {
     struct world *w;
     struct client variants[VARIANTS_IN_THE_AIR], late;
-    char names[VARIANTS_IN_THE_AIR][8];
+    char names[VARIANTS_IN_THE_AIR][12];
     atomic_bool begun;
     int wait; /* how long the purge lets the lookup go first */
 };

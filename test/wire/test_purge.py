@@ -1,6 +1,7 @@
 """Purges as barriers: what they take, what they fence in the air, and what is never served behind their answer."""
 import json
 import random
+import socket
 import time
 
 import pytest
@@ -324,6 +325,32 @@ def test_between_head_and_body(lab, order, workers):
     assert answer.body == b"oldbody" and answer.end == "clean"
     shield.wait_metric("flights", 0)
     assert body(lab, shield, "/x") == "new" and origin.count() == 2
+
+
+def test_who_is_behind_reads_a_fenced_body_from_the_disk(lab, tmp_path):
+    """It is too large for memory, and the fetch ends before its reader has come to what only the disk has."""
+    origin = lab.origin()
+    shield = lab.shield(origin, store=tmp_path / "store", sets={"store.ram": "16m"})
+    big = b"".join(b"%015d\n" % n for n in range(750000))
+    client = lab.client(shield)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.request("/x")
+    old = origin.expect("/x").send_head(200, TAGGED, length=len(big)).send(big[:len(big) // 2])
+    client.head()
+    purge(shield, urls=[URL + "/x"])
+    other = lab.client(shield).request("/x")
+    origin.expect("/x").respond(200, TAGGED, b"new")
+    assert other.response().body == b"new"
+    old.send(big[len(big) // 2:])
+    old.finish()
+    shield.wait_metric("flights", 0)
+    last = lab.client(shield).request("/behind-it-in-the-queue")
+    origin.expect("/behind-it-in-the-queue").respond(200, FRESH, b"y")
+    assert last.response().body == b"y"
+    shield.wait_metric("store_pending_objects", 0)
+    answer = client.response()
+    assert answer.end == "clean" and answer.body == big
+    assert body(lab, shield, "/x") == "new"
 
 
 def test_nobody_reads_a_fetch_that_is_fenced(lab):

@@ -13,8 +13,8 @@ FIXED_MAP = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 ENV_release := WIRE_PATIENCE=1
 ENV_asan    := WIRE_PATIENCE=3 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
-               LSAN_OPTIONS=suppressions=test/lsan.supp UBSAN_OPTIONS=print_stacktrace=1
-ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=test/tsan.supp
+               LSAN_OPTIONS=suppressions=$(CURDIR)/test/lsan.supp UBSAN_OPTIONS=print_stacktrace=1
+ENV_tsan    := WIRE_PATIENCE=6 TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$(CURDIR)/test/tsan.supp
 RUN_tsan     = $(FIXED_MAP)
 
 .PHONY: test check-unit check-wire check-hardened check-llhttp asan tsan soak check-soak check-crash fuzz fuzz-run format layers bench install

@@ -72,7 +72,13 @@ class Origin(threading.Thread):
 
     def run(self):
         while True:
-            threading.Thread(target=self.serve, args=[self.listener.accept()[0]], daemon=True).start()
+            threading.Thread(target=self.answer, args=[self.listener.accept()[0]], daemon=True).start()
+
+    def answer(self, sock):
+        try:
+            self.serve(sock)
+        except ConnectionError:  # the shield refuses some of what it is told
+            pass
 
     @staticmethod
     def serve(sock):
